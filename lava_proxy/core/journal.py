@@ -1,0 +1,78 @@
+"""The journal: accounts, and the hash chain that makes a changed past show.
+
+Accounts are names. Credit lives in two accounts per grant; everything else is a total that `lava verify` recomputes:
+
+=====================  ======================================================================
+``grant:<id>:free``    credit that may still be held
+``grant:<id>:held``    credit set aside for calls in flight
+``debt:<customer>``    what a customer owes beyond all credit (its balance is negative while they owe)
+``overage:<customer>`` charges beyond the credit that a plan allowed
+``funding:<source>``   where credit came from: manual, promo, …
+``revenue``            charges
+``breakage``           credit that expired, or was voided
+``provider:<id>``      what we owe a provider
+``cost``               what providers charged us
+=====================  ======================================================================
+
+A balance is what moved in less what moved out.
+"""
+
+import hashlib
+import json
+
+from lava_proxy.core.entities import Posting, Transaction
+from lava_proxy.core.ids import CustomerId, GrantId
+
+REVENUE = "revenue"
+COST = "cost"
+BREAKAGE = "breakage"
+GENESIS_HASH = "0" * 64
+
+
+def free_account(grant_id: GrantId) -> str:
+    return f"grant:{grant_id}:free"
+
+
+def held_account(grant_id: GrantId) -> str:
+    return f"grant:{grant_id}:held"
+
+
+def debt_account(customer_id: CustomerId) -> str:
+    return f"debt:{customer_id}"
+
+
+def funding_account(source: str) -> str:
+    return f"funding:{source}"
+
+
+def provider_account(provider: str) -> str:
+    return f"provider:{provider}"
+
+
+def move(source: str, destination: str, amount_nanos: int) -> tuple[Posting, ...]:
+    """The posting of an amount, or none where there is nothing to move."""
+    if not amount_nanos:
+        return ()
+    return (Posting(source=source, destination=destination, amount_nanos=amount_nanos),)
+
+
+def link_hash(previous_hash: str, sequence: int, transaction: Transaction) -> str:
+    """SHA-256 over the link before and everything in this transaction, as hex."""
+    content = json.dumps(
+        [
+            previous_hash,
+            sequence,
+            transaction.transaction_id,
+            transaction.kind,
+            transaction.key,
+            transaction.at_us,
+            transaction.customer_id,
+            transaction.request_id,
+            transaction.note,
+            transaction.actor,
+            [[p.source, p.destination, p.amount_nanos] for p in transaction.postings],
+        ],
+        ensure_ascii=True,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(content.encode()).hexdigest()
