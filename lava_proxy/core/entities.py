@@ -106,7 +106,7 @@ class CounterReset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """From ``start`` on (in whole tier-type base units: tokens, characters, minutes, requests), this rate.
+    """From ``start`` on (in whole tokens, characters, minutes or requests, by the meter's unit), this rate.
 
     ``rate_nanos`` is nano-dollars for one unit of a fixed meter (for 1M tokens, 1M characters, a minute, a request),
     and nano-percent of markup for a percentage meter (20 % is 20,000,000,000).
@@ -160,7 +160,7 @@ class Counter:
     meter_id: MeterId
     cycle: str = ""
     count_micros: int = 0
-    """Millionths of the base unit counted so far (tokens, characters, minutes, requests)."""
+    """Millionths of the base unit counted so far: tokens, characters, seconds (for a meter by minutes), requests."""
     charge_carry: Fraction = Fraction(0)
     cost_carry: Fraction = Fraction(0)
 
@@ -330,7 +330,7 @@ class RequestStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakdownLine:
-    """The part of a request that fell into one tier. ``units_micros``: millionths of the tier unit's base."""
+    """The part of a request that fell into one tier. ``units_micros``: millionths of the base unit, as in ``Counter``."""
 
     tier_start: int
     rate_nanos: int

@@ -1,0 +1,116 @@
+"""What a request is charged: its meter applied to usage or cost.
+
+Rating is exact: rates are integers, amounts in between are fractions, and the one rounding to whole nanos carries its
+remainder per customer and meter, so that the sum over many small calls is the exact sum.
+
+Tiers are graduated: the units that fall between two starts are charged at that tier's rate, counted over all requests
+of this customer on this meter. A percentage meter splits the cost in proportion to the units in each tier.
+"""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from lava_proxy.core.entities import BreakdownLine, Counter, MeterVersion, RateType, Tier, TierUnit
+from lava_proxy.core.money import round_half_up
+from lava_proxy.core.usage import Usage
+
+MICROS = 1_000_000
+PERCENT_NANOS = 100 * 1_000_000_000
+"""100 %, in the nano-percent of a percentage meter's rates."""
+
+_BASE_UNITS = {TierUnit.TOKENS_1M: 1_000_000, TierUnit.CHARACTERS_1M: 1_000_000, TierUnit.MINUTES: 60, TierUnit.REQUESTS: 1}
+"""Base units (tokens, characters, seconds, requests) in one unit that a fixed rate is for."""
+_START_UNITS = {TierUnit.TOKENS_1M: 1, TierUnit.CHARACTERS_1M: 1, TierUnit.MINUTES: 60, TierUnit.REQUESTS: 1}
+"""Base units in one step of a tier's ``start``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """A rated request. The breakdown's lines add up to ``nanos``; ``counter`` is the state after it."""
+
+    nanos: int
+    breakdown: tuple[BreakdownLine, ...]
+    counter: Counter
+
+
+def units_micros_of(unit: TierUnit, usage: Usage) -> int | None:
+    """Millionths of the base unit that ``usage`` holds; ``None`` where it does not tell.
+
+    >>> units_micros_of(TierUnit.TOKENS_1M, Usage(input_tokens=3, output_tokens=2))
+    5000000
+    """
+    if unit is TierUnit.REQUESTS:
+        return MICROS
+    if unit is TierUnit.TOKENS_1M:
+        if usage.input_tokens is None and usage.output_tokens is None:
+            return None
+        return usage.total_tokens() * MICROS
+    if unit is TierUnit.CHARACTERS_1M:
+        if usage.input_characters is None and usage.output_characters is None:
+            return None
+        return ((usage.input_characters or 0) + (usage.output_characters or 0)) * MICROS
+    if usage.input_seconds is None and usage.output_seconds is None:
+        return None
+    seconds = Fraction(usage.input_seconds or 0) + Fraction(usage.output_seconds or 0)
+    return round_half_up(seconds * MICROS)
+
+
+def rate(version: MeterVersion, counter: Counter, *, units_micros: int, cost: Fraction | None) -> Charge:
+    """Charge ``units_micros`` on this meter, and move the counter on.
+
+    ``cost`` is the exact cost in nanos; only a percentage meter needs it, and takes ``None`` for 0: whether an unknown
+    cost may be charged at nothing is the caller's policy, not arithmetic.
+    """
+    parts = _split(version, counter.count_micros, units_micros)
+    exact_lines = [(tier, units, _exact(version, tier, units, units_micros, cost or Fraction(0))) for tier, units in parts]
+    running, charged, lines = counter.charge_carry, 0, []
+    for tier, units, exact in exact_lines:
+        running += exact
+        line_nanos = round_half_up(running) - charged
+        charged += line_nanos
+        lines.append(BreakdownLine(tier_start=tier.start, rate_nanos=tier.rate_nanos, units_micros=units, charge_nanos=line_nanos))
+    after = replace(counter, count_micros=counter.count_micros + units_micros, charge_carry=running - charged)
+    return Charge(nanos=charged, breakdown=tuple(lines), counter=after)
+
+
+def charge_ceiling(version: MeterVersion, counter: Counter, *, units_micros: int, cost: Fraction | None) -> Fraction:
+    """The most that this many units and this cost can be charged, exact: at the dearest tier from here on.
+
+    Other calls in flight may move the counter on before this one settles, so every later tier counts as reachable.
+    """
+    reachable = version.tiers[_index_at(version, counter.count_micros) :]
+    dearest = max(tier.rate_nanos for tier in reachable)
+    if version.rate_type is RateType.PERCENTAGE:
+        return (cost or Fraction(0)) * (PERCENT_NANOS + dearest) / PERCENT_NANOS
+    return Fraction(units_micros * dearest, MICROS * _BASE_UNITS[version.tier_unit])
+
+
+def _exact(version: MeterVersion, tier: Tier, units: int, units_total: int, cost: Fraction) -> Fraction:
+    if version.rate_type is RateType.FIXED:
+        return Fraction(units * tier.rate_nanos, MICROS * _BASE_UNITS[version.tier_unit])
+    share = Fraction(units, units_total) if units_total else Fraction(1)
+    return cost * share * (PERCENT_NANOS + tier.rate_nanos) / PERCENT_NANOS
+
+
+def _split(version: MeterVersion, count_micros: int, units_micros: int) -> list[tuple[Tier, int]]:
+    """The units by tier, in order; at least one part, which is the present tier with 0 units where there are none."""
+    parts: list[tuple[Tier, int]] = []
+    index = _index_at(version, count_micros)
+    position, left = count_micros, units_micros
+    while left > 0:
+        end = _start_micros(version, index + 1) if index + 1 < len(version.tiers) else position + left
+        here = min(left, end - position)
+        parts.append((version.tiers[index], here))
+        position, left, index = position + here, left - here, index + 1
+    return parts or [(version.tiers[index], 0)]
+
+
+def _index_at(version: MeterVersion, count_micros: int) -> int:
+    index = 0
+    while index + 1 < len(version.tiers) and _start_micros(version, index + 1) <= count_micros:
+        index += 1
+    return index
+
+
+def _start_micros(version: MeterVersion, index: int) -> int:
+    return version.tiers[index].start * _START_UNITS[version.tier_unit] * MICROS
