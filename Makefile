@@ -1,0 +1,48 @@
+# Nothing is assumed but make, a POSIX shell and a Python 3.12 or newer. `make help` lists what there is.
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+PYTHON ?=
+WORKERS ?= 2
+BIN := .venv/bin
+
+LATER := slow or e2e or crash
+# pytest's exit code 5: no test was selected, as with ARGS='-k …' in one of the two rounds.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check bench lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
+
+setup:  ## .venv with the locked packages and lava itself; quick when nothing changed
+	@PYTHON='$(PYTHON)' .ci/setup
+
+demo: setup  ## the whole story on this machine: no key, no network, under 15 seconds
+	@$(BIN)/lava demo
+
+test: setup  ## the quick tests, then those that start processes; pass more with ARGS='-k …'
+	$(BIN)/pytest -q -n $(WORKERS) -m "not ($(LATER) or long)" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "($(LATER)) and not long" $(ARGS) || [ $$? -eq 5 ]
+
+test-long: setup  ## every test at full length: long properties, overspend and crash tests 20 times
+	LAVA_TEST_LONG=1 $(BIN)/pytest -q --timeout 3600 $(ARGS)
+
+check: setup  ## format, lint, types, floors and doors
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: setup  ## our figures beside stock mitmdump's, in one run; ARGS='--help' tells more
+	$(BIN)/python -m bench.run $(ARGS)
+
+lock: setup  ## compile requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer releases
+	@for minor in 3.12 3.13; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version $$minor --generate-hashes --no-emit-index-url --no-header \
+	    $(ARGS) pyproject.toml -o requirements/run-$$minor.txt && \
+	  $(BIN)/uv pip compile --quiet --universal --python-version $$minor --generate-hashes --no-emit-index-url --no-header \
+	    $(ARGS) pyproject.toml --group dev -c requirements/run-$$minor.txt -o requirements/dev-$$minor.txt || exit 1; \
+	done
+
+clean:  ## remove .venv and everything that tools leave behind
+	rm -rf .venv build dist .bench .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find lava_proxy tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The mitmproxy edge: translates flows into the line of `services.exchange` and back."""

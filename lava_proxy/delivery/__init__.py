@@ -1,0 +1,1 @@
+"""What goes out to others about the books: webhooks, mail, alerts."""

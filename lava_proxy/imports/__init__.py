@@ -1,0 +1,1 @@
+"""Readers of recorded traffic: HAR files, mitmproxy dumps, JSON lines."""

@@ -1,0 +1,1 @@
+"""Money coming in, by Stripe or another processor, behind a port."""

@@ -1,0 +1,1 @@
+"""The price book: usage in, what the provider charges for it out."""

@@ -1,0 +1,1 @@
+"""The ledger's backends, behind `core.ports`."""

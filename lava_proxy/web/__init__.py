@@ -1,0 +1,1 @@
+"""The REST API, the dashboard and the customer's portal."""
