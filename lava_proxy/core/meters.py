@@ -32,8 +32,9 @@ class MeterRule(StrEnum):
 
     NAMED = "named"
     """By a caller who may choose."""
-    KEY = "key"
     RUN = "run"
+    """Given to `lava run` or `lava env`."""
+    KEY = "key"
     CUSTOMER = "customer"
     PLAN = "plan"
     HOME_DEFAULT = "home_default"
