@@ -27,8 +27,15 @@ SECRET_CHARACTERS = 43
 """62 ** 43 is just above 2 ** 256."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PREFIXES = {"aks_live": KeyScope.MERCHANT, "aks_test": KeyScope.MERCHANT, "lava_ck": KeyScope.CUSTOMER, "lava_rk": KeyScope.RUN}
-_KEY = re.compile(r"(?P<prefix>aks_live|aks_test|lava_ck|lava_rk)_(?P<id>[0-9A-Z]{26})_(?P<secret>[0-9A-Za-z]{43})", re.ASCII)
+_PREFIXES = {
+    "aks_live": KeyScope.MERCHANT,
+    "aks_test": KeyScope.MERCHANT,
+    "lava_ck": KeyScope.CUSTOMER,
+    "lava_rk": KeyScope.RUN,
+}
+_KEY = re.compile(
+    r"(?P<prefix>aks_live|aks_test|lava_ck|lava_rk)_(?P<id>[0-9A-Z]{26})_(?P<secret>[0-9A-Za-z]{43})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

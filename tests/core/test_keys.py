@@ -11,8 +11,12 @@ from lava_proxy.core.keys import SECRET_CHARACTERS, check_secret, encode_secret,
 ULID = "01JZZZZZZZZZZZZZZZZZZZZZZZ"
 
 
-def make_key(scope: KeyScope = KeyScope.MERCHANT, mode: Mode = Mode.LIVE, *, random_bytes: bytes = bytes(range(32))) -> tuple[Key, str]:
-    return new_key(key_id=KeyId(f"key_{ULID}"), scope=scope, mode=mode, random_bytes=random_bytes, name="laptop", created_us=1)
+def make_key(
+    scope: KeyScope = KeyScope.MERCHANT, mode: Mode = Mode.LIVE, *, random_bytes: bytes = bytes(range(32))
+) -> tuple[Key, str]:
+    return new_key(
+        key_id=KeyId(f"key_{ULID}"), scope=scope, mode=mode, random_bytes=random_bytes, name="laptop", created_us=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,17 @@ def test_the_row_and_its_repr_hold_nothing_of_the_secret_but_its_last_four_chara
     assert secret not in repr(parsed)
 
 
-@pytest.mark.parametrize("text", ["", "aks_live_", "sk-abc", "aks_prod_" + ULID + "_" + "a" * 43, f"aks_live_{ULID}_" + "a" * 42, f"aks_live_{ULID}_" + "ä" * 43])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "aks_live_",
+        "sk-abc",
+        "aks_prod_" + ULID + "_" + "a" * 43,
+        f"aks_live_{ULID}_" + "a" * 42,
+        f"aks_live_{ULID}_" + "ä" * 43,
+    ],
+)
 def test_what_is_no_key_is_none(text: str) -> None:
     assert parse_key(text) is None
 
