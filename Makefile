@@ -35,12 +35,12 @@ check: setup  ## format, lint, types, floors and doors
 bench: setup  ## our figures beside stock mitmdump's, in one run; ARGS='--help' tells more
 	$(BIN)/python -m bench.run $(ARGS)
 
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header $(ARGS) pyproject.toml
+
 lock: setup  ## compile requirements/*.txt from pyproject.toml; ARGS=--upgrade takes newer releases
 	@for minor in 3.12 3.13; do \
-	  $(BIN)/uv pip compile --quiet --universal --python-version $$minor --generate-hashes --no-emit-index-url --no-header \
-	    $(ARGS) pyproject.toml -o requirements/run-$$minor.txt && \
-	  $(BIN)/uv pip compile --quiet --universal --python-version $$minor --generate-hashes --no-emit-index-url --no-header \
-	    $(ARGS) pyproject.toml --group dev -c requirements/run-$$minor.txt -o requirements/dev-$$minor.txt || exit 1; \
+	  $(COMPILE) --python-version $$minor --group dev -o requirements/dev-$$minor.txt && \
+	  $(COMPILE) --python-version $$minor -c requirements/dev-$$minor.txt -o requirements/run-$$minor.txt || exit 1; \
 	done
 
 clean:  ## remove .venv and everything that tools leave behind
