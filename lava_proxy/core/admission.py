@@ -41,7 +41,7 @@ LAST_USED_US = 60 * 1_000_000
 """A key's last use is noted at most this often."""
 
 
-class Unpriced(StrEnum):
+class UnpricedPolicy(StrEnum):
     """What becomes of a call whose cost cannot be known, where the charge depends on it."""
 
     BLOCK = "block"
@@ -77,7 +77,7 @@ class Asked:
     """The most it can cost, in nanos; ``None``: no price is known."""
     quote_note: str
     policy: IdentityPolicy
-    unpriced: Unpriced
+    unpriced: UnpricedPolicy
     unpriced_hold_nanos: int
     now_us: int
     expires_us: int
@@ -178,9 +178,9 @@ def _quoted_charge(loaded: Loaded, identity: Identity) -> int | Denial:
     version = identity.meter.version
     asked = loaded.asked
     if version.rate_type is RateType.PERCENTAGE and asked.cost is None:
-        if asked.unpriced is Unpriced.BLOCK:
+        if asked.unpriced is UnpricedPolicy.BLOCK:
             return _unpriced(asked, identity)
-        return asked.unpriced_hold_nanos if asked.unpriced is Unpriced.HOLD else 0
+        return asked.unpriced_hold_nanos if asked.unpriced is UnpricedPolicy.HOLD else 0
     counter = loaded.counter or Counter(customer_id="", meter_id=version.meter_id)
     units = asked.quantities.of(version.tier_unit)
     return round_up(charge_ceiling(version, counter, units_micros=units, cost=asked.cost))

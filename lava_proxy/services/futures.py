@@ -1,0 +1,36 @@
+"""Small steps on ``concurrent.futures.Future``: the line's steps follow one another without knowing any event loop."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+
+def done[T](value: T) -> Future[T]:
+    """A future that already has its value."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def then[T, R](before: Future[T], step: Callable[[T], R], *, failed: Callable[[BaseException], R]) -> Future[R]:
+    """The value of ``step`` once ``before`` has one, or of ``failed`` where ``before`` or ``step`` raised.
+
+    Both run on whichever thread completes ``before``, so they must be short. What ``failed`` raises is the outcome.
+    """
+    after: Future[R] = Future()
+    after.set_running_or_notify_cancel()
+
+    def run(finished: Future[T]) -> None:
+        try:
+            after.set_result(step(finished.result()))
+        except BaseException as error:  # noqa: BLE001 whatever it was belongs to whoever waits
+            _fail(after, failed, error)
+
+    before.add_done_callback(run)
+    return after
+
+
+def _fail[R](after: Future[R], failed: Callable[[BaseException], R], error: BaseException) -> None:
+    try:
+        after.set_result(failed(error))
+    except BaseException as final:  # noqa: BLE001
+        after.set_exception(final)

@@ -1,0 +1,246 @@
+"""One admitted call: its bytes read as they pass, then its usage, its price and its settlement.
+
+Everything an edge may call here is quick and never raises: a fault of ours while metering flags the record and lets the
+answer go on. Large answers are read to their end on a thread of their own.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lava_proxy.core.entities import Hold, RequestRecord, RequestStatus
+from lava_proxy.core.ids import EventId, TransactionId
+from lava_proxy.core.ports import Clock, IdSource, Ledger, Rows
+from lava_proxy.core.pricing import Cost, PriceSheet, Unpriced, resolve
+from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, settle, void
+from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
+from lava_proxy.dialects.base import Dialect, Reader
+from lava_proxy.services.exchange import Ending, Headers
+from lava_proxy.services.futures import then
+from lava_proxy.services.quoting import Quote
+
+log = logging.getLogger(__name__)
+
+READ_ASIDE_BYTES = 256 * 1024
+"""Answers above this are read to their end off the edge's thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlan:
+    """What was settled about a call before it left."""
+
+    hold: Hold
+    facts: RequestFacts
+    quote: Quote
+    dialect: Dialect
+    op: str
+    is_known_endpoint: bool
+    takes_out_usage: bool
+    price_of: Callable[[str | None, str | None], PriceSheet | None]
+    """The price sheet for (model, service tier) at the instant of the hold; a model of ``None`` is the requested one."""
+    charge_hold_if_unpriced: bool
+    charge_hold_without_usage: bool
+    trust_provider_cost: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Where calls are settled: the process's ledger, clock, ids and helpers."""
+
+    ledger: Ledger
+    clock: Clock
+    ids: IdSource
+    aside: Executor
+    closed: Callable[[str], None]
+    """Told the request id when a call needs nothing more."""
+
+
+class MeteredCall:
+    """See ``exchange.Call``."""
+
+    def __init__(self, plan: CallPlan, desk: Desk) -> None:
+        self._plan = plan
+        self._desk = desk
+        self._status: int | None = None
+        self._reader: Reader | None = None
+        self._bytes_seen = 0
+        self._first_byte_us: int | None = None
+        self._flags: tuple[str, ...] = ()
+        self._closing: Future[None] | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self._plan.hold.request_id
+
+    def begin(self, status: int, headers: Headers) -> None:
+        try:
+            self._status = status
+            self._first_byte_us = self._desk.clock.now_us()
+            if status != 101 and self._plan.is_known_endpoint:
+                values = dict(headers)
+                self._reader = self._plan.dialect.reader(
+                    self._plan.op,
+                    content_type=values.get("content-type", ""),
+                    content_encoding=values.get("content-encoding", ""),
+                    facts=self._plan.facts,
+                    take_out_usage=self._plan.takes_out_usage and 200 <= status < 300,
+                )
+        except Exception:
+            self._metering_failed("begin")
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._bytes_seen += len(chunk)
+        if self._reader is None:
+            return chunk
+        try:
+            return self._reader.feed(chunk)
+        except Exception:
+            self._metering_failed("feed")
+            return chunk
+
+    def finish(self) -> bytes:
+        if self._reader is None:
+            return b""
+        try:
+            return self._reader.finish()
+        except Exception:
+            self._metering_failed("finish")
+            return b""
+
+    def close(self, ending: Ending) -> Future[None]:
+        if self._closing is None:
+            self._closing = Future()
+            if self._bytes_seen > READ_ASIDE_BYTES:
+                self._desk.aside.submit(self._close, ending, self._closing)
+            else:
+                self._close(ending, self._closing)
+        return self._closing
+
+    def _metering_failed(self, step: str) -> None:
+        log.exception("metering failed; the answer goes on", extra={"request_id": self.request_id, "step": step})
+        self._reader = None
+        self._flags = (*self._flags, "metering_failed")
+
+    def _close(self, ending: Ending, closing: Future[None]) -> None:
+        try:
+            measured = self._measure(ending)
+        except Exception:
+            self._metering_failed("close")
+            measured = self._measured(self._plan.quote.as_usage(), None, ("estimated",))
+        stamp = Stamp(
+            now_us=self._desk.clock.now_us(),
+            transaction_id=TransactionId(self._desk.ids.new("txn")),
+            event_id=EventId(self._desk.ids.new("evt")),
+        )
+        settled = then(self._resolve(measured, stamp), self._done, failed=self._not_settled)
+        settled.add_done_callback(lambda _: closing.set_result(None))
+
+    def _resolve(self, measured: Measured, stamp: Stamp) -> Future[RequestRecord | None]:
+        hold_id = self._plan.hold.hold_id
+
+        def load(rows: Rows) -> Holding:
+            holding = load_holding(rows, hold_id)
+            assert holding is not None, hold_id
+            return holding
+
+        if measured.status is RequestStatus.ERROR:
+            return self._desk.ledger.transact(load, lambda holding: void(holding, stamp, measured))
+        return self._desk.ledger.transact(load, lambda holding: settle(holding, measured, stamp))
+
+    def _done(self, record: RequestRecord | None) -> None:
+        self._desk.closed(self.request_id)
+        if record is not None:
+            extra = {"request_id": self.request_id, "charge_nanos": record.charge_nanos, "flags": ",".join(record.flags)}
+            log.info("request settled", extra=extra)
+
+    def _not_settled(self, error: BaseException) -> None:
+        """The hold stays; this process's sweep or the next start resolves it."""
+        self._desk.closed(self.request_id)
+        log.error("request not settled, its hold stays open: %s", error, extra={"request_id": self.request_id})
+
+    def _measure(self, ending: Ending) -> Measured:
+        reading = self._reader.reading() if self._reader is not None else None
+        usage = reading.usage if reading is not None else NO_USAGE
+        if self._is_void(ending, reading, usage):
+            return self._void(ending, reading)
+        if self._reader is None or reading is None:
+            return self._unread(ending)
+        broken = ending is not Ending.COMPLETE and not reading.is_complete
+        if broken:
+            flag = "upstream_gone" if ending is Ending.UPSTREAM_GONE else "aborted"
+            return self._measured(self._estimate(reading), reading, (flag, "estimated"))
+        if not usage.is_empty():
+            return self._measured(usage, reading, ())
+        if self._plan.charge_hold_without_usage:
+            return self._measured(self._plan.quote.as_usage(), reading, ("no_usage", "charged_at_hold"))
+        return self._measured(self._estimate(reading), reading, ("no_usage", "estimated"))
+
+    def _is_void(self, ending: Ending, reading: Reading | None, usage: Usage) -> bool:
+        """Whether the provider did nothing that it bills: never sent, no answer at all, or an error without usage."""
+        if ending is Ending.NOT_SENT:
+            return True
+        if self._status is None:
+            return ending is Ending.UPSTREAM_GONE
+        is_error = self._status >= 400 or (reading is not None and reading.is_error)
+        return is_error and usage.is_empty()
+
+    def _void(self, ending: Ending, reading: Reading | None) -> Measured:
+        flags = () if ending is Ending.COMPLETE else (ending.value,)
+        measured = self._measured(NO_USAGE, reading, flags, cost=Cost(exact_nanos=Fraction(0), unit_prices="", source="", price_date=""))
+        return Measured(
+            usage=NO_USAGE,
+            cost=Fraction(0),
+            charge_hold_if_unpriced=False,
+            status=RequestStatus.ERROR,
+            model=measured.model,
+            http_status=self._status,
+            flags=measured.flags,
+            latency_us=measured.latency_us,
+            first_byte_us=measured.first_byte_us,
+        )
+
+    def _unread(self, ending: Ending) -> Measured:
+        """Nothing could read the answer: an endpoint nobody described, or no answer before the client left."""
+        if not self._plan.is_known_endpoint:
+            return self._measured(NO_USAGE, None, ("unknown",))
+        if "metering_failed" in self._flags:
+            return self._measured(self._plan.quote.as_usage(), None, ("estimated",))
+        nothing = Reading(usage=NO_USAGE)
+        flag = () if ending is Ending.COMPLETE else ("aborted",)
+        return self._measured(self._estimate(nothing), nothing, (*flag, "estimated"))
+
+    def _estimate(self, reading: Reading) -> Usage:
+        return self._plan.dialect.estimate(self._plan.op, self._plan.facts, reading)
+
+    def _measured(self, usage: Usage, reading: Reading | None, flags: tuple[str, ...], *, cost: Cost | None = None) -> Measured:
+        plan, now_us = self._plan, self._desk.clock.now_us()
+        found = cost or self._cost(usage, reading)
+        priced = found if isinstance(found, Cost) else None
+        unpriced = () if priced else ("unpriced",)
+        read_flags = reading.flags if reading else ()
+        return Measured(
+            usage=usage,
+            cost=priced.exact_nanos if priced else None,
+            charge_hold_if_unpriced=plan.charge_hold_if_unpriced,
+            model=(reading.model if reading else None) or plan.facts.model,
+            http_status=self._status,
+            response_id=reading.response_id if reading else None,
+            dialect_version=plan.dialect.version,
+            raw_usage=reading.raw_usage if reading else (),
+            unit_prices=priced.unit_prices if priced else "",
+            price_source=priced.source if priced else "",
+            price_date=priced.price_date if priced else "",
+            flags=tuple(dict.fromkeys((*self._flags, *flags, *unpriced, *read_flags, *found.flags))),
+            latency_us=now_us - plan.hold.created_us,
+            first_byte_us=self._first_byte_us - plan.hold.created_us if self._first_byte_us is not None else None,
+        )
+
+    def _cost(self, usage: Usage, reading: Reading | None) -> Cost | Unpriced:
+        """At the answer's own model, else at the requested one."""
+        plan = self._plan
+        tier = reading.service_tier if reading else None
+        sheet = plan.price_of(reading.model if reading else None, tier) or plan.price_of(None, tier)
+        reported = reading.reported_cost if reading and plan.trust_provider_cost else None
+        return resolve(reported, sheet, usage)
