@@ -1,0 +1,1 @@
+"""What the tests of several rooms need: certificates, homes, running processes, clients."""
