@@ -24,7 +24,7 @@ test: setup  ## the quick tests, then those that start processes; pass more with
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "($(LATER)) and not long" $(ARGS) || [ $$? -eq 5 ]
 
 test-long: setup  ## every test at full length: long properties, overspend and crash tests 20 times
-	LAVA_TEST_LONG=1 $(BIN)/pytest -q --timeout 3600 $(ARGS)
+	$(BIN)/pytest -q --long --timeout 3600 $(ARGS)
 
 check: setup  ## format, lint, types, floors and doors
 	$(BIN)/ruff format --check --quiet .
