@@ -319,7 +319,9 @@ class Hold:
 
     def __post_init__(self) -> None:
         assert self.amount_nanos >= 0, self
-        assert self.customer_id is None or not self.billed or sum(g.amount_nanos for g in self.grants) == self.amount_nanos, self
+        assert (
+            self.customer_id is None or not self.billed or sum(g.amount_nanos for g in self.grants) == self.amount_nanos
+        ), self
 
 
 class RequestStatus(StrEnum):

@@ -8,7 +8,17 @@ the merchant's own machine and may choose freely; so may a run key without a cus
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lava_proxy.core.entities import Customer, CustomerStatus, HomeFact, Key, KeyScope, Meter, MeterStatus, MeterVersion, Run
+from lava_proxy.core.entities import (
+    Customer,
+    CustomerStatus,
+    HomeFact,
+    Key,
+    KeyScope,
+    Meter,
+    MeterStatus,
+    MeterVersion,
+    Run,
+)
 from lava_proxy.core.ids import CustomerId, Metadata, MeterId, RunId
 from lava_proxy.core.keys import check_secret, parse_key
 from lava_proxy.core.meters import AT_COST, AT_COST_ID, AT_COST_VERSION, MeterChoice, MeterRule
@@ -86,7 +96,9 @@ def identify(rows: Rows, claims: Claims, policy: IdentityPolicy, *, now_us: int)
         return customer
     found, new_reference = customer
     if found is None and new_reference is None and key is None and policy.anonymous is Anonymous.REFUSE:
-        return Denial(code="identity_required", message="This proxy serves known callers only: give a key as the proxy password.")
+        return Denial(
+            code="identity_required", message="This proxy serves known callers only: give a key as the proxy password."
+        )
     meter = _choose_meter(rows, claims, key, run, found)
     if isinstance(meter, Denial):
         return meter
@@ -124,7 +136,11 @@ def _find_customer(
     if reference is None:
         return None, None
     if key is not None and key.scope is KeyScope.RUN and policy.require_key:
-        return Denial(code="customer_not_allowed", message="This run was started without a customer and may not name one.", run_id=key.run_id)
+        return Denial(
+            code="customer_not_allowed",
+            message="This run was started without a customer and may not name one.",
+            run_id=key.run_id,
+        )
     customer = find_customer(rows, reference)
     if customer is None:
         if policy.unknown_customer is UnknownCustomer.CREATE and not reference.startswith("con_"):
@@ -141,13 +157,17 @@ def find_customer(rows: Rows, reference: str) -> Customer | None:
     return found[0] if found else None
 
 
-def _own_customer(rows: Rows, own: CustomerId, *, named: tuple[str | None, ...]) -> tuple[Customer | None, str | None] | Denial:
+def _own_customer(
+    rows: Rows, own: CustomerId, *, named: tuple[str | None, ...]
+) -> tuple[Customer | None, str | None] | Denial:
     customer = rows.get(Customer, own)
     if customer is None:
         return Denial(code="customer_not_found", message="The key's customer does not exist any more.")
     for name in named:
         if name is not None and name not in (customer.customer_id, customer.reference_id):
-            return Denial(code="customer_not_allowed", message=f"The key does not own the customer {name!r}.", customer_id=own)
+            return Denial(
+                code="customer_not_allowed", message=f"The key does not own the customer {name!r}.", customer_id=own
+            )
     return _if_active(customer)
 
 
@@ -157,7 +177,9 @@ def _if_active(customer: Customer) -> tuple[Customer | None, str | None] | Denia
     return customer, None
 
 
-def _choose_meter(rows: Rows, claims: Claims, key: Key | None, run: Run | None, customer: Customer | None) -> MeterChoice | Denial:
+def _choose_meter(
+    rows: Rows, claims: Claims, key: Key | None, run: Run | None, customer: Customer | None
+) -> MeterChoice | Denial:
     if claims.meter:
         return _named_meter(rows, claims.meter, key)
     wanted: list[tuple[MeterRule, MeterId | None]] = [

@@ -23,7 +23,10 @@ def parse_amount(text: str, *, field: str = "amount", allow_zero: bool = True, a
     """
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
-        raise InvalidAmount(f"{field}: {text!r} is not an amount; write plain dollars with at most 9 decimals, such as 5.00", field=field)
+        raise InvalidAmount(
+            f"{field}: {text!r} is not an amount; write plain dollars with at most 9 decimals, such as 5.00",
+            field=field,
+        )
     nanos = int(found["whole"]) * NANOS_PER_DOLLAR + int((found["part"] or "").ljust(9, "0"))
     if nanos > AMOUNT_NANOS_MAX:
         raise InvalidAmount(f"{field}: {text!r} is over the limit of 1000000000", field=field)
@@ -52,6 +55,16 @@ def format_amount(nanos: int, *, decimals: int = 10) -> str:
     if not decimals:
         return f"{sign if magnitude else ''}{whole}"
     return f"{sign if magnitude else ''}{whole}.{digits}"
+
+
+def format_dollars(nanos: int) -> str:
+    """For people: as short as the amount can be told exactly, with 2 decimals at least.
+
+    >>> format_dollars(1_200_000_000), format_dollars(-58_100_000)
+    ('$1.20', '-$0.0581')
+    """
+    whole, _, part = format_amount(abs(nanos), decimals=9).rstrip("0").partition(".")
+    return f"{'-' if nanos < 0 else ''}${whole}.{part.ljust(2, '0')}"
 
 
 def round_half_up(exact: Fraction) -> int:

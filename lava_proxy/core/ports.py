@@ -128,12 +128,16 @@ class Page[T]:
 class Books(Protocol):
     """Reading many rows. Every call opens and ends its own snapshot, but for ``journal``, which holds one while it runs."""
 
-    def customers(self, *, cursor: str | None = None, limit: int = 50, include_archived: bool = False) -> Page[Customer]: ...
+    def customers(
+        self, *, cursor: str | None = None, limit: int = 50, include_archived: bool = False
+    ) -> Page[Customer]: ...
 
     def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
         """Newest first."""
 
-    def holds(self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50) -> Page[Hold]: ...
+    def holds(
+        self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Hold]: ...
 
     def grants(self, customer_id: CustomerId) -> tuple[Grant, ...]:
         """All of them, spent and expired ones too, oldest first."""
@@ -141,7 +145,9 @@ class Books(Protocol):
     def usage(self, which: RequestFilter, *, by: tuple[str, ...], time_zone: str = "UTC") -> tuple[UsageLine, ...]:
         """Sums by any of ``day``, ``customer``, ``meter``, ``model``, ``provider``; () gives one line. Blocked calls are not requests."""
 
-    def refusals(self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0) -> tuple[tuple[str, int], ...]:
+    def refusals(
+        self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0
+    ) -> tuple[tuple[str, int], ...]:
         """Refused calls by code."""
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
@@ -162,7 +168,9 @@ class Outbox(Protocol):
     def failed(self, consumer: str, event_id: EventId, *, error: str, retry_at_us: int | None) -> None:
         """Count an attempt; ``retry_at_us`` of ``None`` puts it among the dead."""
 
-    def deliveries(self, *, consumer: str | None = None, state: str | None = None, limit: int = 100) -> tuple[tuple[Event, Delivery], ...]: ...
+    def deliveries(
+        self, *, consumer: str | None = None, state: str | None = None, limit: int = 100
+    ) -> tuple[tuple[Event, Delivery], ...]: ...
 
     def retry(self, consumer: str, event_id: EventId, *, now_us: int) -> None:
         """Make a dead or waiting delivery due now."""

@@ -18,7 +18,12 @@ MICROS = 1_000_000
 PERCENT_NANOS = 100 * 1_000_000_000
 """100 %, in the nano-percent of a percentage meter's rates."""
 
-_BASE_UNITS = {TierUnit.TOKENS_1M: 1_000_000, TierUnit.CHARACTERS_1M: 1_000_000, TierUnit.MINUTES: 60, TierUnit.REQUESTS: 1}
+_BASE_UNITS = {
+    TierUnit.TOKENS_1M: 1_000_000,
+    TierUnit.CHARACTERS_1M: 1_000_000,
+    TierUnit.MINUTES: 60,
+    TierUnit.REQUESTS: 1,
+}
 """Base units (tokens, characters, seconds, requests) in one unit that a fixed rate is for."""
 _START_UNITS = {TierUnit.TOKENS_1M: 1, TierUnit.CHARACTERS_1M: 1, TierUnit.MINUTES: 60, TierUnit.REQUESTS: 1}
 """Base units in one step of a tier's ``start``."""
@@ -62,13 +67,19 @@ def rate(version: MeterVersion, counter: Counter, *, units_micros: int, cost: Fr
     cost may be charged at nothing is the caller's policy, not arithmetic.
     """
     parts = _split(version, counter.count_micros, units_micros)
-    exact_lines = [(tier, units, _exact(version, tier, units, units_micros, cost or Fraction(0))) for tier, units in parts]
+    exact_lines = [
+        (tier, units, _exact(version, tier, units, units_micros, cost or Fraction(0))) for tier, units in parts
+    ]
     running, charged, lines = counter.charge_carry, 0, []
     for tier, units, exact in exact_lines:
         running += exact
         line_nanos = round_half_up(running) - charged
         charged += line_nanos
-        lines.append(BreakdownLine(tier_start=tier.start, rate_nanos=tier.rate_nanos, units_micros=units, charge_nanos=line_nanos))
+        lines.append(
+            BreakdownLine(
+                tier_start=tier.start, rate_nanos=tier.rate_nanos, units_micros=units, charge_nanos=line_nanos
+            )
+        )
     after = replace(counter, count_micros=counter.count_micros + units_micros, charge_carry=running - charged)
     return Charge(nanos=charged, breakdown=tuple(lines), counter=after)
 

@@ -87,7 +87,9 @@ def load_holding(rows: Rows, hold_id: HoldId) -> Holding | None:
     hold = rows.get(Hold, hold_id)
     if hold is None:
         return None
-    version = AT_COST_VERSION if hold.meter_id == AT_COST_ID else rows.get(MeterVersion, hold.meter_id, hold.meter_version)
+    version = (
+        AT_COST_VERSION if hold.meter_id == AT_COST_ID else rows.get(MeterVersion, hold.meter_id, hold.meter_version)
+    )
     assert version is not None, hold
     customer = hold.customer_id or ""
     return Holding(
@@ -127,7 +129,13 @@ def settle(holding: Holding, measured: Measured, stamp: Stamp) -> Decision[Reque
         resolution = _Resolution(state=HoldState.SETTLED, kind="settle", charge=charge, cost_nanos=cost_nanos)
         return _resolve(holding, resolution, measured, stamp, extra=(counter,))
     measured = replace(measured, flags=_merged(measured.flags, (*flags, "late")))
-    return _correct(holding, _Resolution(state=HoldState.SETTLED, kind="late", charge=charge, cost_nanos=cost_nanos), measured, stamp, (counter,))
+    return _correct(
+        holding,
+        _Resolution(state=HoldState.SETTLED, kind="late", charge=charge, cost_nanos=cost_nanos),
+        measured,
+        stamp,
+        (counter,),
+    )
 
 
 def void(holding: Holding, stamp: Stamp, measured: Measured | None = None) -> Decision[RequestRecord | None]:
@@ -143,16 +151,23 @@ def void(holding: Holding, stamp: Stamp, measured: Measured | None = None) -> De
     resolution = _Resolution(state=HoldState.VOIDED, kind="void", charge=_no_charge(holding), cost_nanos=0)
     if state in _OPEN:
         return _resolve(holding, resolution, measured, stamp)
-    return _correct(holding, resolution, replace(measured, flags=_merged(measured.flags, ("orphaned", "voided"))), stamp, ())
+    return _correct(
+        holding, resolution, replace(measured, flags=_merged(measured.flags, ("orphaned", "voided"))), stamp, ()
+    )
 
 
 def expire(holding: Holding, stamp: Stamp) -> Decision[RequestRecord | None]:
     """A reserved hold whose time ran out: nothing was sent, the credit returns."""
     if holding.hold.state is not HoldState.RESERVED:
         return Decision(result=holding.record)
-    measured = Measured(usage=NO_USAGE, cost=Fraction(0), charge_hold_if_unpriced=False, status=RequestStatus.ERROR, flags=("expired",))
+    measured = Measured(
+        usage=NO_USAGE, cost=Fraction(0), charge_hold_if_unpriced=False, status=RequestStatus.ERROR, flags=("expired",)
+    )
     return _resolve(
-        holding, _Resolution(state=HoldState.EXPIRED, kind="expire", charge=_no_charge(holding), cost_nanos=0), measured, stamp
+        holding,
+        _Resolution(state=HoldState.EXPIRED, kind="expire", charge=_no_charge(holding), cost_nanos=0),
+        measured,
+        stamp,
     )
 
 
@@ -164,10 +179,15 @@ def orphan(holding: Holding, stamp: Stamp) -> Decision[RequestRecord | None]:
     if hold.state is not HoldState.IN_FLIGHT:
         return Decision(result=holding.record)
     unknown = ("unpriced",) if hold.cost_quote_nanos is None else ()
-    measured = Measured(usage=NO_USAGE, cost=None, charge_hold_if_unpriced=True, model=hold.request.model, flags=("orphaned", *unknown))
+    measured = Measured(
+        usage=NO_USAGE, cost=None, charge_hold_if_unpriced=True, model=hold.request.model, flags=("orphaned", *unknown)
+    )
     charge = Charge(nanos=hold.amount_nanos, breakdown=(), counter=holding.counter)
     return _resolve(
-        holding, _Resolution(state=HoldState.ORPHANED, kind="orphan", charge=charge, cost_nanos=hold.cost_quote_nanos), measured, stamp
+        holding,
+        _Resolution(state=HoldState.ORPHANED, kind="orphan", charge=charge, cost_nanos=hold.cost_quote_nanos),
+        measured,
+        stamp,
     )
 
 
@@ -223,7 +243,9 @@ def _resolve(
         *extra,
         replace(hold, state=resolution.state, resolved_us=stamp.now_us),
     )
-    return _written(holding, resolution, stamp, record, (*postings, *more, *_cost(hold, resolution.cost_nanos or 0)), rows)
+    return _written(
+        holding, resolution, stamp, record, (*postings, *more, *_cost(hold, resolution.cost_nanos or 0)), rows
+    )
 
 
 def _correct(
@@ -298,7 +320,10 @@ def _release_budgets(holding: Holding, resolution: _Resolution) -> tuple[Budget,
         replace(
             budget,
             held=budget.held - held[budget.budget_id],
-            spent=budget.spent + (0 if is_void else _spent(budget, held[budget.budget_id], resolution.charge.nanos, resolution.cost_nanos)),
+            spent=budget.spent
+            + (
+                0 if is_void else _spent(budget, held[budget.budget_id], resolution.charge.nanos, resolution.cost_nanos)
+            ),
         )
         for budget in holding.budgets
     )
@@ -325,7 +350,9 @@ def _correct_budgets(holding: Holding, before: RequestRecord, resolution: _Resol
     return tuple(changed)
 
 
-def _record(holding: Holding, resolution: _Resolution, measured: Measured, stamp: Stamp, uncovered_nanos: int) -> RequestRecord:
+def _record(
+    holding: Holding, resolution: _Resolution, measured: Measured, stamp: Stamp, uncovered_nanos: int
+) -> RequestRecord:
     hold = holding.hold
     return RequestRecord(
         request_id=hold.request_id,
@@ -361,7 +388,12 @@ def _record(holding: Holding, resolution: _Resolution, measured: Measured, stamp
 
 
 def _written(
-    holding: Holding, resolution: _Resolution, stamp: Stamp, record: RequestRecord, postings: tuple[Posting, ...], rows: tuple[Entity, ...]
+    holding: Holding,
+    resolution: _Resolution,
+    stamp: Stamp,
+    record: RequestRecord,
+    postings: tuple[Posting, ...],
+    rows: tuple[Entity, ...],
 ) -> Decision[RequestRecord | None]:
     hold = holding.hold
     transaction = Transaction(

@@ -40,7 +40,9 @@ def available_nanos(grants: Iterable[Grant], wallet: Wallet, *, meter_id: MeterI
     return sum(g.free_nanos for g in draw_down_order(grants, meter_id=meter_id, now_us=now_us)) - wallet.debt_nanos
 
 
-def hold_credit(grants: tuple[Grant, ...], wallet: Wallet, *, amount_nanos: int, meter_id: MeterId, now_us: int) -> Moved:
+def hold_credit(
+    grants: tuple[Grant, ...], wallet: Wallet, *, amount_nanos: int, meter_id: MeterId, now_us: int
+) -> Moved:
     """Set ``amount_nanos`` aside; ``left_nanos`` above 0 means that it cannot be covered, and nothing must be written."""
     changed: dict[GrantId, Grant] = {}
     postings: tuple[Posting, ...] = ()
@@ -54,11 +56,22 @@ def hold_credit(grants: tuple[Grant, ...], wallet: Wallet, *, amount_nanos: int,
         postings += move(free_account(grant.grant_id), held_account(grant.grant_id), part)
         allocations.append(GrantAllocation(grant_id=grant.grant_id, amount_nanos=part))
         left -= part
-    return Moved(grants=tuple(changed.values()), postings=postings, wallet=wallet, left_nanos=left, allocations=tuple(allocations))
+    return Moved(
+        grants=tuple(changed.values()),
+        postings=postings,
+        wallet=wallet,
+        left_nanos=left,
+        allocations=tuple(allocations),
+    )
 
 
 def resolve_allocations(
-    grants: dict[GrantId, Grant], allocations: tuple[GrantAllocation, ...], *, spend_nanos: int, destination: str, now_us: int
+    grants: dict[GrantId, Grant],
+    allocations: tuple[GrantAllocation, ...],
+    *,
+    spend_nanos: int,
+    destination: str,
+    now_us: int,
 ) -> tuple[Posting, ...]:
     """Spend from what was held, in the order it was allocated, and release the rest; changes ``grants`` in place.
 
@@ -94,7 +107,9 @@ def spend_free(
     for grant in draw_down_order(grants.values(), meter_id=meter_id, now_us=now_us):
         part = min(left, grant.free_nanos)
         if part:
-            grants[grant.grant_id] = replace(grant, free_nanos=grant.free_nanos - part, spent_nanos=grant.spent_nanos + part)
+            grants[grant.grant_id] = replace(
+                grant, free_nanos=grant.free_nanos - part, spent_nanos=grant.spent_nanos + part
+            )
             postings += move(free_account(grant.grant_id), destination, part)
             left -= part
     return postings, left
@@ -105,6 +120,10 @@ def pay_debt(grants: dict[GrantId, Grant], wallet: Wallet, *, now_us: int) -> tu
     if not wallet.debt_nanos:
         return (), wallet
     postings, left = spend_free(
-        grants, amount_nanos=wallet.debt_nanos, destination=debt_account(wallet.customer_id), meter_id=None, now_us=now_us
+        grants,
+        amount_nanos=wallet.debt_nanos,
+        destination=debt_account(wallet.customer_id),
+        meter_id=None,
+        now_us=now_us,
     )
     return postings, replace(wallet, debt_nanos=left)

@@ -53,7 +53,9 @@ class Calls:
         self._ledger, self._providers, self._prices, self._dialects = ledger, providers, prices, dialects
         self._settings, self._clock, self._ids, self._instance_id = settings, clock, ids, instance_id
         self._policy = IdentityPolicy(
-            require_key=settings.key_is_required, anonymous=settings.anonymous, unknown_customer=settings.unknown_customer
+            require_key=settings.key_is_required,
+            anonymous=settings.anonymous,
+            unknown_customer=settings.unknown_customer,
         )
         self._open: dict[str, MeteredCall] = {}
         self._creations: deque[int] = deque()
@@ -71,7 +73,11 @@ class Calls:
             return done(None)
         dialect = self._dialects["openai_chat"]
         if key is None:
-            return done(refused(dialect, fault_of(Denial(code="key_required", message="This proxy needs a key."), upgrade_url=None)))
+            return done(
+                refused(
+                    dialect, fault_of(Denial(code="key_required", message="This proxy needs a key."), upgrade_url=None)
+                )
+            )
         now_us = self._clock.now_us()
 
         def decide(found: object) -> Decision[Refused | None]:
@@ -131,7 +137,10 @@ class Calls:
         if match is None or action == "free":
             return self._free(dialect, said)
         if action == "block":
-            denial = Denial(code="endpoint_blocked", message=f"The operator does not allow {head.method} {_path(head)} of {match.provider.id}.")
+            denial = Denial(
+                code="endpoint_blocked",
+                message=f"The operator does not allow {head.method} {_path(head)} of {match.provider.id}.",
+            )
             return done(self._refuse(dialect, denial))
         return self._hold(head, body, match, dialect, facts, said)
 
@@ -169,7 +178,11 @@ class Calls:
 
     def _admit(self, loaded: Loaded) -> Decision[Admitted | Denial]:
         identity = loaded.identity
-        if isinstance(identity, Identity) and identity.new_reference is not None and not self._may_create(loaded.asked.now_us):
+        if (
+            isinstance(identity, Identity)
+            and identity.new_reference is not None
+            and not self._may_create(loaded.asked.now_us)
+        ):
             message = "Too many unknown customers in the last minute."
             return Decision(result=Denial(code="too_many_new_customers", message=message))
         return admit(loaded)
@@ -184,7 +197,14 @@ class Calls:
         return True
 
     def _asked(
-        self, head: Head, match: Match, dialect: Dialect, facts: RequestFacts, claims: Claims, quoted: Quote, now_us: int
+        self,
+        head: Head,
+        match: Match,
+        dialect: Dialect,
+        facts: RequestFacts,
+        claims: Claims,
+        quoted: Quote,
+        now_us: int,
     ) -> Asked:
         request = RequestHead(
             provider=match.provider.id,
@@ -217,7 +237,14 @@ class Calls:
         )
 
     def _forward(
-        self, admitted: Admitted, body: bytes, match: Match, dialect: Dialect, facts: RequestFacts, quoted: Quote, said: Said
+        self,
+        admitted: Admitted,
+        body: bytes,
+        match: Match,
+        dialect: Dialect,
+        facts: RequestFacts,
+        quoted: Quote,
+        said: Said,
     ) -> Forward:
         hold, settings = admitted.hold, self._settings
         asks = facts.is_stream and not facts.asked_for_usage and match.injects_usage
@@ -229,7 +256,9 @@ class Calls:
             op=hold.request.op,
             is_known_endpoint=match.endpoint is not None,
             takes_out_usage=asks,
-            price_of=lambda model, tier: self._sheet(match, model or facts.model, tier or facts.service_tier, hold.created_us),
+            price_of=lambda model, tier: self._sheet(
+                match, model or facts.model, tier or facts.service_tier, hold.created_us
+            ),
             charge_hold_if_unpriced=settings.unpriced != "allow",
             charge_hold_without_usage=settings.no_usage == "hold",
             trust_provider_cost=settings.trust_provider_cost,
@@ -267,7 +296,9 @@ class Calls:
     def _failed(self, dialect: Dialect, error: BaseException) -> Refused:
         """The ledger did not answer, or we are at fault: closed, whatever it was."""
         if isinstance(error, LedgerUnavailable):
-            return self._refuse(dialect, Denial(code="ledger_unavailable", message=f"The ledger is not available: {error.message}."))
+            return self._refuse(
+                dialect, Denial(code="ledger_unavailable", message=f"The ledger is not available: {error.message}.")
+            )
         log.error("a call was refused because of a fault of ours", exc_info=error)
         return self._refuse(dialect, Denial(code="internal_error", message="The proxy could not admit this call."))
 

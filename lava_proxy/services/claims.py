@@ -31,7 +31,9 @@ def read_claims(head: Head, body_user: str | None) -> Said | Denial:
     values = dict(reversed(head.headers))  # the first of a repeated header counts
     drop = ALWAYS_DROPPED | {name for name, _ in head.headers if name.startswith(PREFIX)}
     if signed := _signed_identity(values):
-        message = f"The header {signed} is part of the request's signature; name the customer in the proxy address instead."
+        message = (
+            f"The header {signed} is part of the request's signature; name the customer in the proxy address instead."
+        )
         return Denial(code="signed_identity_header", message=message)
     metadata = _metadata(head.headers)
     if isinstance(metadata, Denial):
@@ -40,9 +42,17 @@ def read_claims(head: Head, body_user: str | None) -> Said | Denial:
     named = {"customer": values.get("x-lava-customer"), "meter": values.get("x-lava-meter"), "user": user}
     for what, text in named.items():
         if text and (len(text) > TEXT_CHARACTERS_MAX or not text.isprintable()):
-            return Denial(code="invalid_identity", message=f"The {what} must be at most {TEXT_CHARACTERS_MAX} printable characters.")
+            return Denial(
+                code="invalid_identity",
+                message=f"The {what} must be at most {TEXT_CHARACTERS_MAX} printable characters.",
+            )
     claims = Claims(
-        key=key, user=user, customer=named["customer"] or None, meter=named["meter"] or None, body_user=body_user, metadata=metadata
+        key=key,
+        user=user,
+        customer=named["customer"] or None,
+        meter=named["meter"] or None,
+        body_user=body_user,
+        metadata=metadata,
     )
     return Said(claims=claims, drop_headers=drop)
 

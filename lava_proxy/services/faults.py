@@ -62,7 +62,9 @@ def fault_of(denial: Denial, *, upgrade_url: str | None) -> Fault:
     if upgrade_url and STATUSES[denial.code] == 402:
         details["upgrade_url"] = upgrade_url
     retry = 60 if denial.code == "too_many_new_customers" else None
-    return Fault(status=STATUSES[denial.code], code=denial.code, message=message, details=details, retry_after_seconds=retry)
+    return Fault(
+        status=STATUSES[denial.code], code=denial.code, message=message, details=details, retry_after_seconds=retry
+    )
 
 
 def refused(dialect: Dialect, fault: Fault) -> Refused:
@@ -95,4 +97,6 @@ def _limit_sentence(figures: Mapping[str, str | int]) -> str:
         return f"The limit is {figures['limit_nanos']} requests."
     needed, limit, spent, held = (int(figures[f"{name}_nanos"]) for name in ("needed", "limit", "spent", "held"))
     shown = [format_amount(nanos, decimals=6) for nanos in (limit, spent, held, needed)]
-    return f"The limit is ${shown[0]}; ${shown[1]} are spent, ${shown[2]} are held, and this call needs up to ${shown[3]}."
+    return (
+        f"The limit is ${shown[0]}; ${shown[1]} are spent, ${shown[2]} are held, and this call needs up to ${shown[3]}."
+    )

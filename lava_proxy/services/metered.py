@@ -152,7 +152,11 @@ class MeteredCall:
     def _done(self, record: RequestRecord | None) -> None:
         self._desk.closed(self.request_id)
         if record is not None:
-            extra = {"request_id": self.request_id, "charge_nanos": record.charge_nanos, "flags": ",".join(record.flags)}
+            extra = {
+                "request_id": self.request_id,
+                "charge_nanos": record.charge_nanos,
+                "flags": ",".join(record.flags),
+            }
             log.info("request settled", extra=extra)
 
     def _not_settled(self, error: BaseException) -> None:
@@ -188,7 +192,9 @@ class MeteredCall:
 
     def _void(self, ending: Ending, reading: Reading | None) -> Measured:
         flags = () if ending is Ending.COMPLETE else (ending.value,)
-        measured = self._measured(NO_USAGE, reading, flags, cost=Cost(exact_nanos=Fraction(0), unit_prices="", source="", price_date=""))
+        measured = self._measured(
+            NO_USAGE, reading, flags, cost=Cost(exact_nanos=Fraction(0), unit_prices="", source="", price_date="")
+        )
         return Measured(
             usage=NO_USAGE,
             cost=Fraction(0),
@@ -214,7 +220,9 @@ class MeteredCall:
     def _estimate(self, reading: Reading) -> Usage:
         return self._plan.dialect.estimate(self._plan.op, self._plan.facts, reading)
 
-    def _measured(self, usage: Usage, reading: Reading | None, flags: tuple[str, ...], *, cost: Cost | None = None) -> Measured:
+    def _measured(
+        self, usage: Usage, reading: Reading | None, flags: tuple[str, ...], *, cost: Cost | None = None
+    ) -> Measured:
         plan, now_us = self._plan, self._desk.clock.now_us()
         found = cost or self._cost(usage, reading)
         priced = found if isinstance(found, Cost) else None

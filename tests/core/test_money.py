@@ -23,7 +23,10 @@ def test_amounts_are_padded_to_ten_decimals_and_rounded_only_for_people() -> Non
     assert format_amount(1_500_000_000, decimals=0) == "2"
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "1e9", "-3", "1.0000000001", "1.00000000011", "$5", "1.005 USD", "1,5", "٣", "0x10", "1000000000.01"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "NaN", "1e9", "-3", "1.0000000001", "1.00000000011", "$5", "1.005 USD", "1,5", "٣", "0x10", "1000000000.01"],
+)
 def test_what_is_no_plain_amount_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidAmount, match="^price: "):
         parse_amount(text, field="price")

@@ -71,7 +71,9 @@ def test_what_usage_does_not_tell_has_no_units() -> None:
     assert units_micros_of(TierUnit.TOKENS_1M, Usage(input_tokens=5, cached_input_tokens=4)) == 5 * MICROS
 
 
-starts = st.lists(st.integers(min_value=1, max_value=10**7), max_size=4, unique=True).map(lambda more: [0, *sorted(more)])
+starts = st.lists(st.integers(min_value=1, max_value=10**7), max_size=4, unique=True).map(
+    lambda more: [0, *sorted(more)]
+)
 rates = st.integers(min_value=0, max_value=10**12)
 
 
@@ -99,8 +101,15 @@ def test_splitting_a_request_never_makes_the_sum_cheaper(meter: MeterVersion, pa
     assert total == whole.nanos and counter == whole.counter
 
 
-@given(versions(), st.integers(min_value=0, max_value=10**14), st.integers(min_value=0, max_value=10**13), st.fractions(min_value=0, max_value=10**12))
-def test_a_charge_never_passes_its_ceiling_and_its_lines_add_up(meter: MeterVersion, count: int, units: int, cost: Fraction) -> None:
+@given(
+    versions(),
+    st.integers(min_value=0, max_value=10**14),
+    st.integers(min_value=0, max_value=10**13),
+    st.fractions(min_value=0, max_value=10**12),
+)
+def test_a_charge_never_passes_its_ceiling_and_its_lines_add_up(
+    meter: MeterVersion, count: int, units: int, cost: Fraction
+) -> None:
     if meter.tier_unit is TierUnit.REQUESTS:
         units = MICROS
     counter = replace(fresh(), count_micros=count, charge_carry=Fraction(49, 100))
