@@ -1,0 +1,50 @@
+"""Who changed what: one entry per change of the control plane, written with it, without secrets or personal data."""
+
+import json
+from dataclasses import fields
+
+from pydantic import TypeAdapter
+
+from lava_proxy.core.entities import AuditEntry, Customer, Grant, Key, Meter, MeterVersion, Run
+from lava_proxy.services.idempotency import By
+
+Audited = Customer | Key | Meter | MeterVersion | Grant | Run
+
+_SECRET = ("secret_sha256",)
+PERSONAL = ("reference_id", "name", "email", "phone", "metadata")
+"""Fields of a customer that may name a person: an entry tells that they are set, never what they say, so that erasing works."""
+
+
+def audit(
+    by: By, *, now_us: int, action: str, subject: str, before: Audited | None = None, after: Audited | None = None
+) -> AuditEntry:
+    """An entry such as ``meter.update prd_…``; of the two states only the fields that differ."""
+    old, new = _plain(before), _plain(after)
+    differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return AuditEntry(
+        at_us=now_us,
+        actor=by.actor,
+        action=action,
+        subject=subject,
+        before=_text(before, old, differing),
+        after=_text(after, new, differing),
+    )
+
+
+def _plain(row: Audited | None) -> dict[str, object]:
+    if row is None:
+        return {}
+    values: dict[str, object] = TypeAdapter(type(row)).dump_python(row, mode="json")
+    return {f.name: values[f.name] for f in fields(row) if f.name not in _SECRET}
+
+
+def _text(row: Audited | None, values: dict[str, object], differing: list[str]) -> str:
+    if row is None:
+        return ""
+    is_customer = isinstance(row, Customer)
+    shown = {
+        name: bool(values[name]) if is_customer and name in PERSONAL else values[name]
+        for name in differing
+        if name in values
+    }
+    return json.dumps(shown, separators=(",", ":"))
