@@ -7,14 +7,13 @@ decided together under the ledger's lock, so a revoked key or a spent wallet bin
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, admit, count_refusal, load_admission, load_refusal
 from lava_proxy.core.entities import RequestHead
 from lava_proxy.core.errors import LedgerUnavailable
-from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, UnknownCustomer, find_key, identify
+from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, find_key, identify
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.pricing import PriceSheet
@@ -60,8 +59,9 @@ class Calls:
         self._open: dict[str, MeteredCall] = {}
         self._creations: deque[int] = deque()
         self._lock = threading.Lock()
+        self._unsettled: deque[Callable[[], None]] = deque()
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lava-read")
-        self._desk = Desk(ledger=ledger, clock=clock, ids=ids, aside=aside, closed=self._forget)
+        self._desk = Desk(ledger=ledger, clock=clock, ids=ids, aside=aside, closed=self._forget, unsettled=self._unsettled.append)
 
     def is_ai_host(self, host: str, port: int) -> bool:
         return self._providers.is_ai_host(host, port)
@@ -92,8 +92,7 @@ class Calls:
         dialect = self._dialect(match)
         try:
             return self._open_at(head, body, match, dialect)
-        except Exception as error:
-            log.exception("a call could not be admitted")
+        except Exception as error:  # noqa: BLE001 whatever it is, the call does not leave
             return done(self._failed(dialect, error))
 
     def abandon(self, opening: Future[Forward | Refused]) -> None:
@@ -106,6 +105,17 @@ class Calls:
 
     def open_calls(self) -> int:
         return len(self._open)
+
+    def is_open(self, request_id: str) -> bool:
+        """Whether this process still has the call, or its settlement, in hand."""
+        return request_id in self._open
+
+    def retry_unsettled(self) -> int:
+        """Try once more what the ledger could not take; gives how many."""
+        count = len(self._unsettled)
+        for _ in range(count):
+            self._unsettled.popleft()()
+        return count
 
     def close_all(self, ending: Ending) -> Future[None]:
         closings = [call.close(ending) for call in list(self._open.values())]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from lava_proxy.core.entities import Hold, RequestRecord, RequestStatus
+from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.ids import EventId, TransactionId
 from lava_proxy.core.ports import Clock, IdSource, Ledger, Rows
 from lava_proxy.core.pricing import Cost, PriceSheet, Unpriced, resolve
@@ -18,7 +19,6 @@ from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, s
 from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
 from lava_proxy.dialects.base import Dialect, Reader
 from lava_proxy.services.exchange import Ending, Headers
-from lava_proxy.services.futures import then
 from lava_proxy.services.quoting import Quote
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Desk:
     aside: Executor
     closed: Callable[[str], None]
     """Told the request id when a call needs nothing more."""
+    unsettled: Callable[[Callable[[], None]], None]
+    """Given a step to be tried again when the ledger could not be written."""
 
 
 class MeteredCall:
@@ -87,8 +89,8 @@ class MeteredCall:
                     facts=self._plan.facts,
                     take_out_usage=self._plan.takes_out_usage and 200 <= status < 300,
                 )
-        except Exception:
-            self._metering_failed("begin")
+        except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
+            self._metering_failed("begin", error)
 
     def feed(self, chunk: bytes) -> bytes:
         self._bytes_seen += len(chunk)
@@ -96,8 +98,8 @@ class MeteredCall:
             return chunk
         try:
             return self._reader.feed(chunk)
-        except Exception:
-            self._metering_failed("feed")
+        except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
+            self._metering_failed("feed", error)
             return chunk
 
     def finish(self) -> bytes:
@@ -105,8 +107,8 @@ class MeteredCall:
             return b""
         try:
             return self._reader.finish()
-        except Exception:
-            self._metering_failed("finish")
+        except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
+            self._metering_failed("finish", error)
             return b""
 
     def close(self, ending: Ending) -> Future[None]:
@@ -118,24 +120,42 @@ class MeteredCall:
                 self._close(ending, self._closing)
         return self._closing
 
-    def _metering_failed(self, step: str) -> None:
-        log.exception("metering failed; the answer goes on", extra={"request_id": self.request_id, "step": step})
+    def _metering_failed(self, step: str, error: Exception) -> None:
+        extra = {"request_id": self.request_id, "step": step}
+        log.error("metering failed; the answer goes on", exc_info=error, extra=extra)
         self._reader = None
         self._flags = (*self._flags, "metering_failed")
 
     def _close(self, ending: Ending, closing: Future[None]) -> None:
         try:
             measured = self._measure(ending)
-        except Exception:
-            self._metering_failed("close")
+        except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
+            self._metering_failed("close", error)
             measured = self._measured(self._plan.quote.as_usage(), None, ("estimated",))
         stamp = Stamp(
             now_us=self._desk.clock.now_us(),
             transaction_id=TransactionId(self._desk.ids.new("txn")),
             event_id=EventId(self._desk.ids.new("evt")),
         )
-        settled = then(self._resolve(measured, stamp), self._done, failed=self._not_settled)
-        settled.add_done_callback(lambda _: closing.set_result(None))
+        self._settle(measured, stamp, closing)
+
+    def _settle(self, measured: Measured, stamp: Stamp, closing: Future[None]) -> None:
+        """Until it is written: a ledger in trouble delays a settlement, and never loses it while this process lives."""
+
+        def finished(future: Future[RequestRecord | None]) -> None:
+            error = future.exception()
+            if error is None:
+                self._done(future.result())
+                closing.set_result(None)
+            elif isinstance(error, LedgerUnavailable):
+                log.warning("not settled yet: %s", error, extra={"request_id": self.request_id})
+                self._desk.unsettled(lambda: self._settle(measured, stamp, closing))
+            else:
+                log.error("not settled; its hold stays open until the sweep", exc_info=error, extra={"request_id": self.request_id})
+                self._desk.closed(self.request_id)
+                closing.set_result(None)
+
+        self._resolve(measured, stamp).add_done_callback(finished)
 
     def _resolve(self, measured: Measured, stamp: Stamp) -> Future[RequestRecord | None]:
         hold_id = self._plan.hold.hold_id
@@ -158,11 +178,6 @@ class MeteredCall:
                 "flags": ",".join(record.flags),
             }
             log.info("request settled", extra=extra)
-
-    def _not_settled(self, error: BaseException) -> None:
-        """The hold stays; this process's sweep or the next start resolves it."""
-        self._desk.closed(self.request_id)
-        log.error("request not settled, its hold stays open: %s", error, extra={"request_id": self.request_id})
 
     def _measure(self, ending: Ending) -> Measured:
         reading = self._reader.reading() if self._reader is not None else None

@@ -28,7 +28,7 @@ def test_amounts_are_padded_to_ten_decimals_and_rounded_only_for_people() -> Non
     ["", "NaN", "1e9", "-3", "1.0000000001", "1.00000000011", "$5", "1.005 USD", "1,5", "٣", "0x10", "1000000000.01"],
 )
 def test_what_is_no_plain_amount_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidAmount, match="^price: "):
+    with pytest.raises(InvalidAmount, match=r"^price: "):
         parse_amount(text, field="price")
 
 
