@@ -73,11 +73,7 @@ class Calls:
             return done(None)
         dialect = self._dialects["openai_chat"]
         if key is None:
-            return done(
-                refused(
-                    dialect, fault_of(Denial(code="key_required", message="This proxy needs a key."), upgrade_url=None)
-                )
-            )
+            return done(self._refuse(dialect, Denial(code="key_required", message=f"A tunnel to {host}:{port} needs a key.")))
         now_us = self._clock.now_us()
 
         def decide(found: object) -> Decision[Refused | None]:
@@ -88,9 +84,10 @@ class Calls:
         return then(future, lambda answer: answer, failed=lambda error: self._failed(dialect, error))
 
     def open(self, head: Head, body: bytes) -> Future[Forward | Refused]:
-        match = self._providers.recognise(host=head.host, port=head.port, method=head.method, path=head.path)
-        dialect = self._dialect(match)
+        dialect = self._dialects["openai_chat"]
         try:
+            match = self._providers.recognise(host=head.host, port=head.port, method=head.method, path=head.path)
+            dialect = self._dialect(match)
             return self._open_at(head, body, match, dialect)
         except Exception as error:  # noqa: BLE001 whatever it is, the call does not leave
             return done(self._failed(dialect, error))
