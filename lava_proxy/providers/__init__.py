@@ -1,1 +1,24 @@
-"""Who answers: one TOML file per provider, and the loader that checks them."""
+"""Providers: one TOML file each, the loader that checks them, and the index that recognises a request.
+
+index = load_providers(home / "providers.d")
+index.is_ai_host("api.openai.com")
+index.recognise(host="api.openai.com", port=443, method="POST", path="/v1/chat/completions")
+"""
+
+from lava_proxy.providers.index import ProviderIndex
+from lava_proxy.providers.loader import load_providers
+from lava_proxy.providers.model import Action, AuthSlot, Endpoint, Match, Provider, StreamRule, StreamUsage
+from lava_proxy.providers.schema import DIALECTS
+
+__all__ = [
+    "DIALECTS",
+    "Action",
+    "AuthSlot",
+    "Endpoint",
+    "Match",
+    "Provider",
+    "ProviderIndex",
+    "StreamRule",
+    "StreamUsage",
+    "load_providers",
+]

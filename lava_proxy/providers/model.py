@@ -1,0 +1,144 @@
+"""Providers as frozen values: what a TOML file says, checked and with its templates filled in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What is to happen with a request."""
+
+    METER = "meter"
+    """Identify, hold, meter, charge."""
+    FREE = "free"
+    """The provider does not bill it: authenticate, forward, no hold."""
+    FLAG = "flag"
+    """Nobody described it: policy decides, and it never passes silently."""
+    BLOCK = "block"
+
+
+class StreamUsage(StrEnum):
+    """Whether a streamed answer carries its usage."""
+
+    ALWAYS = "always"
+    ON_REQUEST = "on_request"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRule:
+    """How a stream comes to report its usage."""
+
+    usage: StreamUsage
+    inject: str = ""
+    """The option to add to the request, ``stream_options.include_usage``; empty: leave the request alone."""
+    inject_since: tuple[str, str] | None = None
+    """(query parameter, least value): older versions of the API refuse the option, so it is added from here on.
+    A request without the parameter speaks to the newest version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One kind of request of a provider."""
+
+    method: str
+    bases: tuple[str, ...]
+    path: str
+    """Below a base: ``{name}`` is one segment or a part of one, ``*`` any part of a segment, ``**`` any rest."""
+    action: Action
+    op: str
+    """chat, completions, responses, embeddings, messages …: what the dialect is told; ``free`` where nothing is metered."""
+    dialect: str
+    """The wire format: of the exchange, or of our own error where nothing is metered."""
+    stream: StreamRule
+    model: tuple[str, ...]
+    """Where the model's name is found, first hit wins: request:model, response:model, path:NAME, map:NAME, const:NAME."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSlot:
+    """Where this provider takes its key."""
+
+    place: str
+    """header or query."""
+    name: str
+    scheme: str = ""
+    """What stands before the key: ``Bearer``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """Who answers, where, and how its bytes are written."""
+
+    id: str
+    name: str
+    category: str
+    hosts: tuple[str, ...]
+    """As written: exact, ``*.suffix`` or ``re:^…$``, each with ``:port`` where only that port is meant."""
+    base_paths: tuple[str, ...]
+    owns_host: bool
+    """False where the host serves others too: then only described paths are this provider's."""
+    dialect: str
+    """The usual wire format: an error of ours is written in it where no endpoint was recognised."""
+    auth: tuple[AuthSlot, ...]
+    endpoints: tuple[Endpoint, ...]
+    unmatched: Action
+    """For requests that no endpoint describes: free, flag or block."""
+    prices: tuple[str, ...]
+    """Its names in the price book, in the order to ask: ``lava:<id>`` (the operator's overrides and our own rows), then
+    other books', such as ``genai-prices:openai``."""
+    deployments: Mapping[str, str] = field(default_factory=dict)
+    """The operator's table: deployment name to model, for ``map:deployment``."""
+    regions: Mapping[str, str] = field(default_factory=dict)
+    """Host pattern to region, where a region may have its own price."""
+    docs: str
+    pricing: str
+    checked: str
+    """The day when somebody last compared this file with the provider's documentation (ISO)."""
+    evidence: str
+    """recorded: read from recorded exchanges; documented: from documentation or an SDK; community: second hand."""
+    notes: str = ""
+    origin: str = "packaged"
+    """``packaged``, or the operator's file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a request to an AI host is."""
+
+    provider: Provider
+    endpoint: Endpoint | None
+    """``None``: nobody described it; then ``action`` is the provider's ``unmatched``."""
+    action: Action
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the path's variables stand for, percent-decoded."""
+    injects_usage: bool = False
+    """Must we add the option that makes a stream report its usage, where the caller did not?"""
+    region: str | None = None
+    """The region whose prices hold, where the host names one."""
+
+    @property
+    def path_model(self) -> str | None:
+        """The model that the URL names, or the deployment's model where the operator said which that is."""
+        return next(iter(self.models(requested=None, answered=None)), None)
+
+    def models(self, *, requested: str | None, answered: str | None) -> tuple[str, ...]:
+        """Every name that the model has in this exchange, the most telling first, without repetition.
+
+        ``requested`` is the request body's own ``model``, ``answered`` the answer's (``None`` before it came).
+        """
+        sources = self.endpoint.model if self.endpoint is not None else ()
+        named = (self._named(source, requested, answered) for source in sources)
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    def _named(self, source: str, requested: str | None, answered: str | None) -> str | None:
+        kind, _, name = source.partition(":")
+        if kind == "request":
+            return requested
+        if kind == "response":
+            return answered
+        if kind == "path":
+            return self.variables.get(name)
+        if kind == "map":
+            return self.provider.deployments.get(self.variables.get(name) or requested or "")
+        return name
