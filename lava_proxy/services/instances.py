@@ -87,13 +87,12 @@ class Instances:
         )
         lock = take_lock(self._lock_file(instance.instance_id))
         assert lock is not None, instance
-        self._ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(instance,))).result()
+        self._write(instance)
         return Registered(instance=instance, lock=lock)
 
     def end(self, registered: Registered) -> None:
         """This process takes no more holds. What is still open is an orphan from here on."""
-        ended = replace(registered.instance, ended_us=self._clock.now_us())
-        self._ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(ended,))).result()
+        self._write(replace(registered.instance, ended_us=self._clock.now_us()))
         registered.lock.release()
         registered.lock.file.unlink(missing_ok=True)
 
@@ -111,10 +110,12 @@ class Instances:
         known = self._ledger.read(lambda rows: rows.find(Instance, ended_us=None))
         dead = [instance for instance in known if not self.is_alive(instance.instance_id)]
         for instance in dead:
-            ended = replace(instance, ended_us=self._clock.now_us())
-            self._ledger.transact(lambda _: None, lambda _, row=ended: Decision(result=None, rows=(row,))).result()
+            self._write(replace(instance, ended_us=self._clock.now_us()))
             self._lock_file(instance.instance_id).unlink(missing_ok=True)
         return len(dead)
+
+    def _write(self, instance: Instance) -> None:
+        self._ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(instance,))).result()
 
     def _lock_file(self, instance_id: InstanceId) -> Path:
         return self._folder / f"{instance_id}.lock"
