@@ -73,14 +73,16 @@ def _merged(below: ProviderFile, above: ProviderFile) -> ProviderFile:
     return below.model_copy(update={key: getattr(above, key) for key in above.model_fields_set})
 
 
-def _extended(source: _Source, templates: dict[str, _Source]) -> _Source:
+def _extended(source: _Source, templates: dict[str, _Source], path: tuple[str, ...] = ()) -> _Source:
     """``source`` over its templates, the first named on top; endpoints add up, its own first."""
     file, endpoints = source.file, list(source.file.endpoint)
     for name in source.file.extends:
         if name not in templates:
             known = ", ".join(sorted(templates))
             raise _fault(source, "extends", f"there is no template {name!r}", f"there are: {known}")
-        below = templates[name].file
+        if name in path:
+            raise _fault(source, "extends", f"{name!r} extends itself", "take it out of one of them")
+        below = _extended(templates[name], templates, (*path, name)).file
         endpoints += below.endpoint
         file = _merged(below, file)
     return _Source(file=file.model_copy(update={"endpoint": endpoints, "template": False}), origin=source.origin)

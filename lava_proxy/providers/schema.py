@@ -130,6 +130,7 @@ class ProviderFile(_Table):
     notes: str = ""
 
 
+_UNKNOWN_KEY = "extra_forbidden"
 _TABLES: dict[str, type[_Table]] = {
     "endpoint": EndpointTable,
     "auth": AuthTable,
@@ -148,7 +149,8 @@ def read_table(table: dict[str, object], *, file: str) -> ProviderFile:
     try:
         return ProviderFile.model_validate(table)
     except ValidationError as fault:
-        problems = [_problem(error["loc"], error["type"], error["msg"]) for error in fault.errors()]
+        errors = sorted(fault.errors(), key=lambda error: error["type"] != _UNKNOWN_KEY)
+        problems = [_problem(error["loc"], error["type"], error["msg"]) for error in errors]
         message = "; ".join(f"{key}: {what}" for key, what, _ in problems)
         hint = next((hint for _, _, hint in problems if hint), "docs/providers.md lists every key")
         raise InvalidProviderFile(f"{file}: {message}", hint=hint, file=file, field=problems[0][0]) from fault
@@ -159,10 +161,10 @@ def _problem(location: tuple[int | str, ...], kind: str, said: str) -> tuple[str
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
     if kind == "missing":
         return key, "is missing", f"add {location[-1]!r}"
-    if kind != "extra_forbidden":
+    if kind != _UNKNOWN_KEY:
         return key, said.removeprefix("Value error, "), ""
     known = _keys_at(location)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.7)
     hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
     return key, "is not a known key", hint
 
