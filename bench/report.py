@@ -1,5 +1,6 @@
 """The goals, what was found, and one line for each. Ratios and differences are taken round by round, then the median."""
 
+import json
 import math
 import statistics
 from collections.abc import Callable
@@ -71,13 +72,15 @@ def table(results: Results) -> str:
 
 
 def document(results: Results) -> dict[str, object]:
-    """The same as values for JSON, every round of it."""
-    return {
+    """The same as values for JSON, every round of it; what is not a number is null."""
+    found = {
         "lines": [asdict(line) for line in lines(results)],
         "measured": [asdict(measured) for measured in results.measured],
         "grown": [asdict(grown) for grown in results.grown],
         "lava_calls": results.lava_calls,
     }
+    cleaned: dict[str, object] = json.loads(json.dumps(found), parse_constant=lambda _: None)
+    return cleaned
 
 
 def _medians(results: Results, scenario: Scenario, gateway: str) -> str:
