@@ -27,7 +27,7 @@ from lava_proxy.services.keys import NewKey
 from lava_proxy.services.meters import PricedMeter
 from lava_proxy.services.runs import Receipt
 
-type Json = str | int | float | bool | None | list[Json] | Mapping[str, Json]
+type Json = str | int | float | bool | list[Json] | Mapping[str, Json] | None
 Document = dict[str, Json]
 
 
