@@ -58,8 +58,11 @@ class Holds:
 
         def decide(holding: Holding) -> Decision[str]:
             _check_voidable(holding.hold, reason=reason, force=force)
-            decision: Decision[RequestRecord | None] = void(holding, stamp)
-            return Decision(result=str(holding.hold.hold_id), transactions=decision.transactions, rows=decision.rows)
+            decision = void(holding, stamp)
+            hold_id = holding.hold.hold_id
+            entry = AuditEntry(at_us=stamp.now_us, actor=by.actor, action="hold.voided", subject=hold_id, after=reason)
+            rows = (*decision.rows, entry) if decision.transactions else ()
+            return Decision(result=hold_id, transactions=decision.transactions, rows=rows)
 
         content = ("holds.void", reference, reason, force)
         answer = once(self._ledger, load, decide, by=by, now_us=stamp.now_us, kind=str, content=content)
