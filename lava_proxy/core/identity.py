@@ -88,8 +88,11 @@ class Identity:
 def identify(rows: Rows, claims: Claims, policy: IdentityPolicy, *, now_us: int) -> Identity | Denial:
     """Check the key, find the customer and the meter."""
     key = _find_key(rows, claims, policy, now_us=now_us)
-    if isinstance(key, Denial):
-        return key
+    return key if isinstance(key, Denial) else identify_by(rows, claims, key, policy)
+
+
+def identify_by(rows: Rows, claims: Claims, key: Key | None, policy: IdentityPolicy) -> Identity | Denial:
+    """The same for a key that was already found to be good."""
     run = rows.get(Run, key.run_id) if key and key.run_id else None
     customer = _find_customer(rows, claims, key, policy)
     if isinstance(customer, Denial):

@@ -64,7 +64,7 @@ def parse_key(text: str) -> ParsedKey | None:
 
 def check_secret(key: Key, secret: str) -> bool:
     """Whether ``secret`` is this key's, in a time that does not depend on where they differ."""
-    return hmac.compare_digest(key.secret_sha256, _hash(secret))
+    return hmac.compare_digest(key.secret_sha256, secret_digest(secret))
 
 
 def is_usable(key: Key, now_us: int) -> bool:
@@ -92,7 +92,7 @@ def new_key(
     key = Key(
         key_id=key_id,
         scope=scope,
-        secret_sha256=_hash(secret),
+        secret_sha256=secret_digest(secret),
         hint=f"{_prefix(scope, mode)}_…{secret[-4:]}",
         name=name,
         customer_id=customer_id,
@@ -125,5 +125,6 @@ def _prefix(scope: KeyScope, mode: Mode) -> str:
     return "lava_ck" if scope is KeyScope.CUSTOMER else "lava_rk"
 
 
-def _hash(secret: str) -> str:
+def secret_digest(secret: str) -> str:
+    """SHA-256 of a secret, as hex: what is stored of it."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -9,12 +9,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, admit, count_refusal, load_admission, load_refusal
-from lava_proxy.core.entities import RequestHead
+from lava_proxy.core.entities import Hold, RequestHead
 from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, find_key, identify
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
+from lava_proxy.core.keys import parse_key, secret_digest
+from lava_proxy.core.meters import AT_COST_ID, MeterRule
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.pricing import PriceSheet
 from lava_proxy.core.usage import RequestFacts
@@ -24,9 +27,11 @@ from lava_proxy.providers import Match, ProviderIndex
 from lava_proxy.services.claims import Said, read_claims, split_credentials
 from lava_proxy.services.exchange import Credentials, Ending, Forward, Head, Refused
 from lava_proxy.services.faults import fault_of, refused
-from lava_proxy.services.futures import done, then
-from lava_proxy.services.metered import CallPlan, Desk, MeteredCall
+from lava_proxy.services.futures import chain, done, then
+from lava_proxy.services.metered import CallPlan, Desk, MeteredCall, measured_at_quote
 from lava_proxy.services.quoting import Quote, quote
+from lava_proxy.services.spool import Spool, SpooledCall
+from lava_proxy.services.spool_lines import SentLine
 from lava_proxy.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,7 +53,10 @@ class Calls:
         clock: Clock,
         ids: IdSource,
         instance_id: InstanceId,
+        spool: Spool | None = None,
     ) -> None:
+        """``spool``: where calls are noted while the ledger cannot be written; ``None`` refuses them then."""
+        self._spool = spool
         self._ledger, self._providers, self._prices, self._dialects = ledger, providers, prices, dialects
         self._settings, self._clock, self._ids, self._instance_id = settings, clock, ids, instance_id
         self._policy = IdentityPolicy(
@@ -61,7 +69,9 @@ class Calls:
         self._lock = threading.Lock()
         self._unsettled: deque[Callable[[], None]] = deque()
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lava-read")
-        self._desk = Desk(ledger=ledger, clock=clock, ids=ids, aside=aside, closed=self._forget, unsettled=self._unsettled.append)
+        self._desk = Desk(
+            ledger=ledger, clock=clock, ids=ids, aside=aside, closed=self._forget, unsettled=self._unsettled.append
+        )
 
     def is_ai_host(self, host: str, port: int) -> bool:
         return self._providers.is_ai_host(host, port)
@@ -73,7 +83,9 @@ class Calls:
             return done(None)
         dialect = self._dialects["openai_chat"]
         if key is None:
-            return done(self._refuse(dialect, Denial(code="key_required", message=f"A tunnel to {host}:{port} needs a key.")))
+            return done(
+                self._refuse(dialect, Denial(code="key_required", message=f"A tunnel to {host}:{port} needs a key."))
+            )
         now_us = self._clock.now_us()
 
         def decide(found: object) -> Decision[Refused | None]:
@@ -168,7 +180,7 @@ class Calls:
         self, head: Head, body: bytes, match: Match, dialect: Dialect, facts: RequestFacts, said: Said
     ) -> Future[Forward | Refused]:
         now_us = self._clock.now_us()
-        sheet = self._sheet(match, facts.model, facts.service_tier, now_us)
+        sheet = self._sheet(match, facts, None, None, now_us)
         quoted = quote(facts, sheet, assumed_output_tokens=self._settings.assumed_output_tokens)
         asked = self._asked(head, match, dialect, facts, said.claims, quoted, now_us)
 
@@ -179,9 +191,62 @@ class Calls:
             if isinstance(outcome, Denial):
                 self._count(outcome)
                 return self._refuse(dialect, outcome)
-            return self._forward(outcome, body, match, dialect, facts, quoted, said)
+            plan = self._plan(outcome.hold, match, dialect, facts, quoted)
+            return self._forward(MeteredCall(plan, self._desk), plan, body, dialect, said)
 
-        return then(self._ledger.transact(load, self._admit), answer, failed=lambda error: self._failed(dialect, error))
+        def failed(error: BaseException) -> Future[Forward | Refused]:
+            if self._spool is None or not isinstance(error, LedgerUnavailable):
+                return done(self._failed(dialect, error))
+            return self._fail_open(self._spool, asked, body, match, dialect, facts, quoted, said)
+
+        return chain(self._ledger.transact(load, self._admit), answer, failed=failed)
+
+    def _fail_open(
+        self,
+        spool: Spool,
+        asked: Asked,
+        body: bytes,
+        match: Match,
+        dialect: Dialect,
+        facts: RequestFacts,
+        quoted: Quote,
+        said: Said,
+    ) -> Future[Forward | Refused]:
+        """Note the call on the disk, then let it pass; where even that fails, refuse it."""
+        key = parse_key(said.claims.key) if said.claims.key else None
+        hold = Hold(
+            hold_id=asked.hold_id,
+            request_id=asked.request_id,
+            instance_id=asked.instance_id,
+            customer_id=None,
+            key_id=None,
+            run_id=None,
+            meter_id=AT_COST_ID,
+            meter_version=1,
+            meter_rule=MeterRule.AT_COST,
+            billed=False,
+            amount_nanos=0,
+            cost_quote_nanos=None,
+            request=asked.request,
+            quote=asked.quote_note,
+            created_us=asked.now_us,
+            expires_us=asked.expires_us,
+        )
+        plan = self._plan(hold, match, dialect, facts, quoted)
+        line = SentLine(
+            hold=hold,
+            claims=replace(said.claims, key=None),
+            key_id=key.key_id if key else None,
+            key_sha256=secret_digest(key.secret) if key else "",
+            at_quote=measured_at_quote(plan),
+        )
+
+        def pass_on(_: None) -> Forward | Refused:
+            return self._forward(SpooledCall(plan, self._desk, spool), plan, body, dialect, said)
+
+        return then(
+            spool.sent(line), pass_on, failed=lambda error: self._failed(dialect, LedgerUnavailable(str(error)))
+        )
 
     def _admit(self, loaded: Loaded) -> Decision[Admitted | Denial]:
         identity = loaded.identity
@@ -243,35 +308,25 @@ class Calls:
             new_event_id=EventId(self._ids.new("evt")),
         )
 
-    def _forward(
-        self,
-        admitted: Admitted,
-        body: bytes,
-        match: Match,
-        dialect: Dialect,
-        facts: RequestFacts,
-        quoted: Quote,
-        said: Said,
-    ) -> Forward:
-        hold, settings = admitted.hold, self._settings
-        asks = facts.is_stream and not facts.asked_for_usage and match.injects_usage
-        plan = CallPlan(
+    def _plan(self, hold: Hold, match: Match, dialect: Dialect, facts: RequestFacts, quoted: Quote) -> CallPlan:
+        settings = self._settings
+        return CallPlan(
             hold=hold,
             facts=facts,
             quote=quoted,
             dialect=dialect,
             op=hold.request.op,
             is_known_endpoint=match.endpoint is not None,
-            takes_out_usage=asks,
-            price_of=lambda model, tier: self._sheet(
-                match, model or facts.model, tier or facts.service_tier, hold.created_us
-            ),
+            takes_out_usage=facts.is_stream and not facts.asked_for_usage and match.injects_usage,
+            price_of=lambda answered, tier: self._sheet(match, facts, answered, tier, hold.created_us),
             charge_hold_if_unpriced=settings.unpriced != "allow",
             charge_hold_without_usage=settings.no_usage == "hold",
             trust_provider_cost=settings.trust_provider_cost,
         )
-        call = MeteredCall(plan, self._desk)
+
+    def _forward(self, call: MeteredCall, plan: CallPlan, body: bytes, dialect: Dialect, said: Said) -> Forward:
         self._open[call.request_id] = call
+        asks = plan.takes_out_usage
         return Forward(
             call=call,
             drop_headers=said.drop_headers,
@@ -285,12 +340,21 @@ class Calls:
             return _NO_FACTS
         return dialect.read_request(match.endpoint.op, body, path_model=match.path_model)
 
-    def _sheet(self, match: Match, model: str | None, tier: str | None, at_us: int) -> PriceSheet | None:
-        if not model:
-            return None
-        deployments = self._settings.azure_deployments
-        known = deployments.get(model, model) if match.provider.id == "azure" else model
-        return self._prices.sheet(provider=match.provider.prices, model=known, at_us=at_us, service_tier=tier)
+    def _sheet(
+        self, match: Match, facts: RequestFacts, answered: str | None, tier: str | None, at_us: int
+    ) -> PriceSheet | None:
+        """The prices of the first of the model's names that is in the book."""
+        deployments = self._settings.azure_deployments if match.provider.id == "azure" else {}
+        for name in match.models(requested=facts.model, answered=answered):
+            sheet = self._prices.sheet(
+                provider=match.provider.prices,
+                model=deployments.get(name, name),
+                at_us=at_us,
+                service_tier=tier or facts.service_tier,
+            )
+            if sheet is not None:
+                return sheet
+        return None
 
     def _dialect(self, match: Match | None) -> Dialect:
         if match is None:

@@ -39,7 +39,7 @@ class CallPlan:
     is_known_endpoint: bool
     takes_out_usage: bool
     price_of: Callable[[str | None, str | None], PriceSheet | None]
-    """The price sheet for (model, service tier) at the instant of the hold; a model of ``None`` is the requested one."""
+    """The price sheet for (the model that the answer names, service tier) at the instant of the hold."""
     charge_hold_if_unpriced: bool
     charge_hold_without_usage: bool
     trust_provider_cost: bool
@@ -151,7 +151,11 @@ class MeteredCall:
                 log.warning("not settled yet: %s", error, extra={"request_id": self.request_id})
                 self._desk.unsettled(lambda: self._settle(measured, stamp, closing))
             else:
-                log.error("not settled; its hold stays open until the sweep", exc_info=error, extra={"request_id": self.request_id})
+                log.error(
+                    "not settled; its hold stays open until the sweep",
+                    exc_info=error,
+                    extra={"request_id": self.request_id},
+                )
                 self._desk.closed(self.request_id)
                 closing.set_result(None)
 
@@ -261,9 +265,25 @@ class MeteredCall:
         )
 
     def _cost(self, usage: Usage, reading: Reading | None) -> Cost | Unpriced:
-        """At the answer's own model, else at the requested one."""
         plan = self._plan
         tier = reading.service_tier if reading else None
-        sheet = plan.price_of(reading.model if reading else None, tier) or plan.price_of(None, tier)
+        sheet = plan.price_of(reading.model if reading else None, tier)
         reported = reading.reported_cost if reading and plan.trust_provider_cost else None
         return resolve(reported, sheet, usage)
+
+
+def measured_at_quote(plan: CallPlan) -> Measured:
+    """What a call is booked at when nobody knows what it came to."""
+    found = resolve(None, plan.price_of(None, None), plan.quote.as_usage())
+    priced = found if isinstance(found, Cost) else None
+    return Measured(
+        usage=plan.quote.as_usage(),
+        cost=priced.exact_nanos if priced else None,
+        charge_hold_if_unpriced=plan.charge_hold_if_unpriced,
+        model=plan.facts.model,
+        dialect_version=plan.dialect.version,
+        unit_prices=priced.unit_prices if priced else "",
+        price_source=priced.source if priced else "",
+        price_date=priced.price_date if priced else "",
+        flags=("estimated", *found.flags) if priced else ("estimated", "unpriced", *found.flags),
+    )

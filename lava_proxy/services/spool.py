@@ -1,0 +1,235 @@
+"""Fail-open, where the operator chose it: while the ledger cannot be written, calls pass once they are noted in a file.
+
+A call's line is on the disk (fsync) before it leaves; a second line says how it ended. When the ledger is back, the file
+is booked: each call is identified as it would have been, and charged from free credit, what is missing as debt, flagged
+``fail_open``. A call whose end was never written is booked at its quote. Booking again changes nothing.
+
+One file per process and round: ``<folder>/<instance id>.jsonl`` is written, and renamed with a number when it is booked.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lava_proxy.core.entities import Customer, Hold, Key, RequestRecord, RequestStatus, Transaction
+from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, identify_by
+from lava_proxy.core.ids import CustomerId, EventId, InstanceId, TransactionId
+from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
+from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, settle, void
+from lava_proxy.services.metered import CallPlan, Desk, MeteredCall
+from lava_proxy.services.spool_lines import EndedLine, SentLine, read_line, write_ended, write_sent
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """The file of this process. Lines are written in order by one thread."""
+
+    def __init__(self, folder: Path, instance_id: InstanceId) -> None:
+        self._folder, self._instance_id = folder, instance_id
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lava-spool")
+        self._open: set[str] = set()
+
+    def sent(self, line: SentLine) -> Future[None]:
+        """Done when the line is on the disk; raises OSError in the future where it cannot be."""
+        self._open.add(line.hold.request_id)
+        return self._writer.submit(self._append, write_sent(line))
+
+    def ended(self, request_id: str, measured: Measured) -> Future[None]:
+        return self._writer.submit(
+            self._end, request_id, write_ended(EndedLine(request_id=request_id, measured=measured))
+        )
+
+    def put_aside(self) -> None:
+        """Rename the file so that it can be booked, unless a call that stands in it is still on its way."""
+        self._writer.submit(self._rename).result()
+
+    @property
+    def path(self) -> Path:
+        return self._folder / f"{self._instance_id}.jsonl"
+
+    def _append(self, text: str) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8", opener=_private) as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _end(self, request_id: str, text: str) -> None:
+        self._append(text)
+        self._open.discard(request_id)
+
+    def _rename(self) -> None:
+        if self.path.exists() and not self._open:
+            number = len(list(self._folder.glob(f"{self._instance_id}.*.jsonl"))) + 1
+            self.path.rename(self._folder / f"{self._instance_id}.{number}.jsonl")
+
+
+class SpooledCall(MeteredCall):
+    """A call that passed on its spool line alone: it ends in the spool, not in the ledger."""
+
+    def __init__(self, plan: CallPlan, desk: Desk, spool: Spool) -> None:
+        super().__init__(plan, desk)
+        self._spool = spool
+
+    def _settle(self, measured: Measured, stamp: Stamp, closing: Future[None]) -> None:
+        del stamp
+
+        def finished(future: Future[None]) -> None:
+            if error := future.exception():
+                log.error(
+                    "a spooled call's end is not on the disk", exc_info=error, extra={"request_id": self.request_id}
+                )
+            self._desk.closed(self.request_id)
+            closing.set_result(None)
+
+        self._spool.ended(self.request_id, measured).add_done_callback(finished)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    calls: int
+    files: int
+
+
+class SpoolBooking:
+    """Brings spooled calls into the ledger."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        ledger: Ledger,
+        clock: Clock,
+        ids: IdSource,
+        own: Spool | None,
+        is_alive: Callable[[InstanceId], bool],
+    ) -> None:
+        self._folder, self._ledger, self._clock, self._ids, self._own, self._is_alive = (
+            folder,
+            ledger,
+            clock,
+            ids,
+            own,
+            is_alive,
+        )
+
+    def book_all(self) -> Booked:
+        """Book every file that nobody writes any more, and remove it.
+
+        Raises:
+            LedgerUnavailable: the rest stays for the next time.
+        """
+        if self._own is not None:
+            self._own.put_aside()
+        calls = files = 0
+        for path in sorted(self._folder.glob("*.jsonl")):
+            if not self._is_being_written(path):
+                calls += self._book(path)
+                path.unlink()
+                files += 1
+        if files:
+            log.warning("spooled calls booked", extra={"calls": calls})
+        return Booked(calls=calls, files=files)
+
+    def _is_being_written(self, path: Path) -> bool:
+        instance_id, _, number = path.stem.partition(".")
+        own = self._own is not None and path == self._own.path
+        return not number and (own or self._is_alive(InstanceId(instance_id)))
+
+    def _book(self, path: Path) -> int:
+        sent: dict[str, SentLine] = {}
+        ended: dict[str, Measured] = {}
+        for line in _lines(path):
+            if isinstance(line, SentLine):
+                sent[line.hold.request_id] = line
+            else:
+                ended[line.request_id] = line.measured
+        for request_id, call in sent.items():
+            self._book_call(call, ended.get(request_id) or call.at_quote)
+        return len(sent)
+
+    def _book_call(self, call: SentLine, measured: Measured) -> None:
+        now_us = self._clock.now_us()
+        measured = replace(measured, flags=(*measured.flags, "fail_open"))
+        transaction_id = TransactionId(self._ids.new("txn"))
+        self._ledger.transact(
+            lambda rows: _identified(rows, call), lambda hold: _hold_of_nothing(hold, transaction_id, now_us)
+        ).result()
+        stamp = Stamp(
+            now_us=now_us,
+            transaction_id=TransactionId(self._ids.new("txn")),
+            event_id=EventId(self._ids.new("evt")),
+            actor="spool",
+        )
+
+        def load(rows: Rows) -> Holding:
+            holding = load_holding(rows, call.hold.hold_id)
+            assert holding is not None, call.hold.hold_id
+            return holding
+
+        def decide(holding: Holding) -> Decision[RequestRecord | None]:
+            if measured.status is RequestStatus.ERROR:
+                return void(holding, stamp, measured)
+            return settle(holding, measured, stamp)
+
+        self._ledger.transact(load, decide).result()
+
+
+def _identified(rows: Rows, call: SentLine) -> Hold | None:
+    """The hold with its payer; ``None`` where it is in the ledger already."""
+    if rows.get(Hold, call.hold.hold_id) is not None:
+        return None
+    key = rows.get(Key, call.key_id) if call.key_id else None
+    if key is not None and key.secret_sha256 != call.key_sha256:
+        key = None
+    found = identify_by(rows, call.claims, key, IdentityPolicy(require_key=False))
+    return call.hold if isinstance(found, Denial) else _paid_by(call.hold, found)
+
+
+def _paid_by(hold: Hold, identity: Identity) -> Hold:
+    customer: Customer | None = identity.customer
+    return replace(
+        hold,
+        customer_id=customer.customer_id if customer else None,
+        key_id=identity.key.key_id if identity.key else None,
+        run_id=identity.run.run_id if identity.run else None,
+        meter_id=identity.meter.meter.meter_id,
+        meter_version=identity.meter.version.version,
+        meter_rule=identity.meter.rule.value,
+        billed=customer is not None,
+    )
+
+
+def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: int) -> Decision[None]:
+    if hold is None:
+        return Decision(result=None)
+    customer_id: CustomerId | None = hold.customer_id
+    transaction = Transaction(
+        transaction_id=transaction_id,
+        kind="hold",
+        key=f"hold:{hold.request_id}",
+        at_us=now_us,
+        customer_id=customer_id,
+        request_id=hold.request_id,
+        note="fail-open",
+        actor="spool",
+    )
+    return Decision(result=None, transactions=(transaction,), rows=(hold,))
+
+
+def _lines(path: Path) -> Iterator[SentLine | EndedLine]:
+    """Every whole line; a torn last one belongs to a call that never left."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                yield read_line(text)
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("a spool line cannot be read: %s", error, extra={"file": path.name, "line": number})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
