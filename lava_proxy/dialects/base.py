@@ -39,7 +39,9 @@ class Dialect(Protocol):
     def ask_for_usage(self, body: bytes) -> bytes:
         """The same request with the option that makes a stream report its usage."""
 
-    def reader(self, op: str, *, content_type: str, content_encoding: str, facts: RequestFacts, take_out_usage: bool) -> Reader:
+    def reader(
+        self, op: str, *, content_type: str, content_encoding: str, facts: RequestFacts, take_out_usage: bool
+    ) -> Reader:
         """A reader for one answer. ``take_out_usage``: the usage event is ours and must not reach the client."""
 
     def estimate(self, op: str, facts: RequestFacts, reading: Reading) -> Usage:
