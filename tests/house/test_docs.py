@@ -1,0 +1,109 @@
+"""Everything that can be set, said or go wrong is written down, as it is."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from lava_proxy.core.errors import LavaError
+from lava_proxy.providers import DIALECTS, load_providers
+from lava_proxy.providers.schema import ProviderFile
+from lava_proxy.services.faults import STATUSES
+from lava_proxy.settings import Settings
+from tests.house.project import DOCS, PACKAGE, ROOT, modules, page
+
+CODE = re.compile(r"`([a-z0-9_]+)`")
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table row, without heads and rules."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells and not set(cells[0]) <= set("-: "):
+            yield cells
+
+
+def written_default(value: object) -> str:
+    if value in (None, (), {}):
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`"
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = {name: cells[1] for cells in rows(page("settings.md")) for name in CODE.findall(cells[0])}
+    special = {"body_size_limit": "`64MiB`", "unpriced_hold": '`"1.00"`'}
+
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        assert described.get(name) == special.get(name, written_default(default)), name
+
+
+def test_no_setting_is_described_that_does_not_exist() -> None:
+    described = {name for cells in rows(page("settings.md")) for name in CODE.findall(cells[0])}
+
+    assert described == set(Settings.model_fields)
+
+
+def subclasses(kind: type[LavaError]) -> Iterator[type[LavaError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from subclasses(child)
+
+
+def codes_in_source() -> set[str]:
+    """Every ``code="…"`` that the package passes to anything, but for the stand-in's, which are providers'."""
+    return {
+        keyword.value.value
+        for file, tree in modules()
+        if PACKAGE / "demo" not in file.parents
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
+    }
+
+
+def test_every_error_is_described() -> None:
+    codes = {kind.code for kind in subclasses(LavaError)} | set(STATUSES) | codes_in_source()
+    described = {code for cells in rows(page("errors.md")) for code in CODE.findall(cells[0])}
+
+    assert codes - described == set()
+    assert described - codes == set()
+
+
+@pytest.mark.parametrize("code", STATUSES)
+def test_the_described_status_of_a_refused_call_is_its_status(code: str) -> None:
+    refused = page("errors.md").partition("## A refused call")[2].partition("\n## ")[0]
+    found = {CODE.findall(cells[0])[0]: cells[1] for cells in rows(refused) if CODE.search(cells[0])}
+
+    assert found[code] == str(STATUSES[code])
+
+
+def test_every_provider_and_every_key_of_its_file_is_described() -> None:
+    text = page("providers.md")
+    keys = {field.alias or name for name, field in ProviderFile.model_fields.items()}
+    described = {name for cells in rows(text) for name in CODE.findall(cells[0])}
+
+    assert described == keys
+    assert [dialect for dialect in DIALECTS if f"`{dialect}`" not in text] == []
+    assert [p.name for p in load_providers().providers if p.name.split(" ")[0] not in text] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = [
+        f"{file.name}: {target}"
+        for file in [*DOCS.glob("*.md"), ROOT / "README.md"]
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read_text())
+        if not (file.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = page("index.md")
+
+    assert [file.name for file in DOCS.glob("*.md") if file.name != "index.md" and f"({file.name})" not in index] == []
