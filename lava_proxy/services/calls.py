@@ -9,29 +9,24 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, admit, count_refusal, load_admission, load_refusal
-from lava_proxy.core.entities import Hold, RequestHead
 from lava_proxy.core.errors import LedgerUnavailable
-from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, find_key, identify
-from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
-from lava_proxy.core.keys import parse_key, secret_digest
-from lava_proxy.core.meters import AT_COST_ID, MeterRule
+from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, find_key, identify
+from lava_proxy.core.ids import InstanceId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
-from lava_proxy.core.pricing import PriceSheet
 from lava_proxy.core.usage import RequestFacts
 from lava_proxy.dialects.base import Dialect
 from lava_proxy.prices import PriceBook
-from lava_proxy.providers import Match, ProviderIndex
+from lava_proxy.providers import Action, Match, ProviderIndex
 from lava_proxy.services.claims import Said, read_claims, split_credentials
 from lava_proxy.services.exchange import Credentials, Ending, Forward, Head, Refused
 from lava_proxy.services.faults import fault_of, refused
 from lava_proxy.services.futures import chain, done, then
-from lava_proxy.services.metered import CallPlan, Desk, MeteredCall, measured_at_quote
-from lava_proxy.services.quoting import Quote, quote
+from lava_proxy.services.metered import Desk, MeteredCall
+from lava_proxy.services.planning import Planner, Recognised, hold_of_nothing
+from lava_proxy.services.quoting import Quote
 from lava_proxy.services.spool import Spool, SpooledCall
-from lava_proxy.services.spool_lines import SentLine
 from lava_proxy.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,13 +52,14 @@ class Calls:
     ) -> None:
         """``spool``: where calls are noted while the ledger cannot be written; ``None`` refuses them then."""
         self._spool = spool
-        self._ledger, self._providers, self._prices, self._dialects = ledger, providers, prices, dialects
-        self._settings, self._clock, self._ids, self._instance_id = settings, clock, ids, instance_id
+        self._ledger, self._providers, self._dialects = ledger, providers, dialects
+        self._settings, self._clock = settings, clock
         self._policy = IdentityPolicy(
             require_key=settings.key_is_required,
             anonymous=settings.anonymous,
             unknown_customer=settings.unknown_customer,
         )
+        self._planner = Planner(settings=settings, prices=prices, policy=self._policy, ids=ids, instance_id=instance_id)
         self._open: dict[str, MeteredCall] = {}
         self._creations: deque[int] = deque()
         self._lock = threading.Lock()
@@ -145,23 +141,26 @@ class Calls:
         return all_closed
 
     def _open_at(self, head: Head, body: bytes, match: Match | None, dialect: Dialect) -> Future[Forward | Refused]:
-        action = match.action if match else "free"
-        if action == "flag" and self._settings.unknown_endpoint == "block":
-            action = "block"
-        facts = _NO_FACTS if action in ("free", "block") else self._facts(match, dialect, body)
-        body_user = facts.end_user if self._settings.identity_from_body else None
-        said = read_claims(head, body_user)
+        action = self._action(match)
+        facts = self._facts(match, dialect, body) if action in (Action.METER, Action.FLAG) else _NO_FACTS
+        said = read_claims(head, facts.end_user if self._settings.identity_from_body else None)
         if isinstance(said, Denial):
             return done(self._refuse(dialect, said))
-        if match is None or action == "free":
+        if match is None or action is Action.FREE:
             return self._free(dialect, said)
-        if action == "block":
-            denial = Denial(
-                code="endpoint_blocked",
-                message=f"The operator does not allow {head.method} {_path(head)} of {match.provider.id}.",
+        if action is Action.BLOCK:
+            where = f"{head.method} {head.path.partition('?')[0]} of {match.provider.name}"
+            return done(
+                self._refuse(dialect, Denial(code="endpoint_blocked", message=f"The operator does not allow {where}."))
             )
-            return done(self._refuse(dialect, denial))
-        return self._hold(head, body, match, dialect, facts, said)
+        return self._hold(Recognised(head=head, body=body, match=match, dialect=dialect, facts=facts, said=said))
+
+    def _action(self, match: Match | None) -> Action:
+        if match is None:
+            return Action.FREE
+        if match.action is Action.FLAG and self._settings.unknown_endpoint == "block":
+            return Action.BLOCK
+        return match.action
 
     def _free(self, dialect: Dialect, said: Said) -> Future[Forward | Refused]:
         """Nothing to meter; but a caller who shows a bad key, or must show one, is told so."""
@@ -176,13 +175,10 @@ class Calls:
         future = self._ledger.transact(lambda rows: identify(rows, claims, policy, now_us=now_us), decide)
         return then(future, lambda answer: answer, failed=lambda error: self._failed(dialect, error))
 
-    def _hold(
-        self, head: Head, body: bytes, match: Match, dialect: Dialect, facts: RequestFacts, said: Said
-    ) -> Future[Forward | Refused]:
+    def _hold(self, request: Recognised) -> Future[Forward | Refused]:
         now_us = self._clock.now_us()
-        sheet = self._sheet(match, facts, None, None, now_us)
-        quoted = quote(facts, sheet, assumed_output_tokens=self._settings.assumed_output_tokens)
-        asked = self._asked(head, match, dialect, facts, said.claims, quoted, now_us)
+        quoted = self._planner.quote(request, at_us=now_us)
+        asked = self._planner.asked(request, quoted, now_us=now_us)
 
         def load(rows: Rows) -> Loaded:
             return load_admission(rows, asked)
@@ -190,63 +186,27 @@ class Calls:
         def answer(outcome: Admitted | Denial) -> Forward | Refused:
             if isinstance(outcome, Denial):
                 self._count(outcome)
-                return self._refuse(dialect, outcome)
-            plan = self._plan(outcome.hold, match, dialect, facts, quoted)
-            return self._forward(MeteredCall(plan, self._desk), plan, body, dialect, said)
+                return self._refuse(request.dialect, outcome)
+            return self._forward(request, MeteredCall(self._planner.plan(request, outcome.hold, quoted), self._desk))
 
         def failed(error: BaseException) -> Future[Forward | Refused]:
-            if self._spool is None or not isinstance(error, LedgerUnavailable):
-                return done(self._failed(dialect, error))
-            return self._fail_open(self._spool, asked, body, match, dialect, facts, quoted, said)
+            if self._spool is not None and isinstance(error, LedgerUnavailable):
+                return self._fail_open(self._spool, request, asked, quoted)
+            return done(self._failed(request.dialect, error))
 
         return chain(self._ledger.transact(load, self._admit), answer, failed=failed)
 
-    def _fail_open(
-        self,
-        spool: Spool,
-        asked: Asked,
-        body: bytes,
-        match: Match,
-        dialect: Dialect,
-        facts: RequestFacts,
-        quoted: Quote,
-        said: Said,
-    ) -> Future[Forward | Refused]:
+    def _fail_open(self, spool: Spool, request: Recognised, asked: Asked, quoted: Quote) -> Future[Forward | Refused]:
         """Note the call on the disk, then let it pass; where even that fails, refuse it."""
-        key = parse_key(said.claims.key) if said.claims.key else None
-        hold = Hold(
-            hold_id=asked.hold_id,
-            request_id=asked.request_id,
-            instance_id=asked.instance_id,
-            customer_id=None,
-            key_id=None,
-            run_id=None,
-            meter_id=AT_COST_ID,
-            meter_version=1,
-            meter_rule=MeterRule.AT_COST,
-            billed=False,
-            amount_nanos=0,
-            cost_quote_nanos=None,
-            request=asked.request,
-            quote=asked.quote_note,
-            created_us=asked.now_us,
-            expires_us=asked.expires_us,
-        )
-        plan = self._plan(hold, match, dialect, facts, quoted)
-        line = SentLine(
-            hold=hold,
-            claims=replace(said.claims, key=None),
-            key_id=key.key_id if key else None,
-            key_sha256=secret_digest(key.secret) if key else "",
-            at_quote=measured_at_quote(plan),
-        )
+        plan = self._planner.plan(request, hold_of_nothing(asked), quoted)
 
         def pass_on(_: None) -> Forward | Refused:
-            return self._forward(SpooledCall(plan, self._desk, spool), plan, body, dialect, said)
+            return self._forward(request, SpooledCall(plan, self._desk, spool))
 
-        return then(
-            spool.sent(line), pass_on, failed=lambda error: self._failed(dialect, LedgerUnavailable(str(error)))
-        )
+        def failed(error: BaseException) -> Forward | Refused:
+            return self._failed(request.dialect, LedgerUnavailable(f"and the spool file neither ({error})"))
+
+        return then(spool.sent(self._planner.spool_line(asked, plan)), pass_on, failed=failed)
 
     def _admit(self, loaded: Loaded) -> Decision[Admitted | Denial]:
         identity = loaded.identity
@@ -268,70 +228,14 @@ class Calls:
         self._creations.append(now_us)
         return True
 
-    def _asked(
-        self,
-        head: Head,
-        match: Match,
-        dialect: Dialect,
-        facts: RequestFacts,
-        claims: Claims,
-        quoted: Quote,
-        now_us: int,
-    ) -> Asked:
-        request = RequestHead(
-            provider=match.provider.id,
-            dialect=dialect.name,
-            op=match.endpoint.op if match.endpoint else "unknown",
-            method=head.method,
-            url=f"{head.scheme}://{head.host}{_path(head)}",
-            model=facts.model,
-            is_stream=facts.is_stream,
-            metadata=claims.metadata,
-        )
-        settings = self._settings
-        return Asked(
-            claims=claims,
-            request=request,
-            quantities=quoted.quantities,
-            cost=quoted.cost,
-            quote_note=quoted.note,
-            policy=self._policy,
-            unpriced=settings.unpriced,
-            unpriced_hold_nanos=settings.unpriced_hold_nanos,
-            now_us=now_us,
-            expires_us=now_us + settings.hold_ttl_seconds * 1_000_000,
-            instance_id=self._instance_id,
-            request_id=RequestId(self._ids.new("req")),
-            hold_id=HoldId(self._ids.new("hld")),
-            transaction_id=TransactionId(self._ids.new("txn")),
-            new_customer_id=CustomerId(self._ids.new("con")),
-            new_event_id=EventId(self._ids.new("evt")),
-        )
-
-    def _plan(self, hold: Hold, match: Match, dialect: Dialect, facts: RequestFacts, quoted: Quote) -> CallPlan:
-        settings = self._settings
-        return CallPlan(
-            hold=hold,
-            facts=facts,
-            quote=quoted,
-            dialect=dialect,
-            op=hold.request.op,
-            is_known_endpoint=match.endpoint is not None,
-            takes_out_usage=facts.is_stream and not facts.asked_for_usage and match.injects_usage,
-            price_of=lambda answered, tier: self._sheet(match, facts, answered, tier, hold.created_us),
-            charge_hold_if_unpriced=settings.unpriced != "allow",
-            charge_hold_without_usage=settings.no_usage == "hold",
-            trust_provider_cost=settings.trust_provider_cost,
-        )
-
-    def _forward(self, call: MeteredCall, plan: CallPlan, body: bytes, dialect: Dialect, said: Said) -> Forward:
+    def _forward(self, request: Recognised, call: MeteredCall) -> Forward:
         self._open[call.request_id] = call
-        asks = plan.takes_out_usage
+        asks = request.asks_for_usage
         return Forward(
             call=call,
-            drop_headers=said.drop_headers,
+            drop_headers=request.said.drop_headers,
             set_headers=(("accept-encoding", "identity"),) if asks else (),
-            body=dialect.ask_for_usage(body) if asks else None,
+            body=request.dialect.ask_for_usage(request.body) if asks else None,
             response_headers=(("x-lava-request-id", call.request_id),),
         )
 
@@ -339,22 +243,6 @@ class Calls:
         if match is None or match.endpoint is None:
             return _NO_FACTS
         return dialect.read_request(match.endpoint.op, body, path_model=match.path_model)
-
-    def _sheet(
-        self, match: Match, facts: RequestFacts, answered: str | None, tier: str | None, at_us: int
-    ) -> PriceSheet | None:
-        """The prices of the first of the model's names that is in the book."""
-        deployments = self._settings.azure_deployments if match.provider.id == "azure" else {}
-        for name in match.models(requested=facts.model, answered=answered):
-            sheet = self._prices.sheet(
-                provider=match.provider.prices,
-                model=deployments.get(name, name),
-                at_us=at_us,
-                service_tier=tier or facts.service_tier,
-            )
-            if sheet is not None:
-                return sheet
-        return None
 
     def _dialect(self, match: Match | None) -> Dialect:
         if match is None:
@@ -383,7 +271,3 @@ class Calls:
 
 
 _NO_FACTS = RequestFacts(model=None, is_stream=False, input_text_characters=0, input_text_bytes=0)
-
-
-def _path(head: Head) -> str:
-    return head.path.partition("?")[0]
