@@ -27,10 +27,9 @@ test-long: setup  ## every test at full length: long properties, overspend and c
 	$(BIN)/pytest -q --long --timeout 3600 $(ARGS)
 
 check: setup  ## format, lint, types, floors and doors
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+	@failed=0; for check in "ruff format --check" "ruff check" "mypy" "lint-imports --no-logo"; do \
+	  echo "$$check"; $(BIN)/$$check || failed=1; \
+	done; exit $$failed
 
 bench: setup  ## our figures beside stock mitmdump's, in one run; ARGS='--help' tells more
 	$(BIN)/python -m bench.run $(ARGS)
