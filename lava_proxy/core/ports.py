@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -126,7 +127,13 @@ class Page[T]:
 
 
 class Books(Protocol):
-    """Reading many rows. Every call opens and ends its own snapshot, but for ``journal``, which holds one while it runs."""
+    """Reading many rows. Every call opens and ends its own snapshot, but for ``journal`` and ``rows``, which hold one while they run."""
+
+    def snapshot(self) -> AbstractContextManager["Books"]:
+        """The same books, all of whose calls see one and the same state, until the context ends."""
+
+    def last_sequence(self) -> int:
+        """The sequence number of the journal's last entry, which is the number of its entries; 0 for an empty journal."""
 
     def customers(
         self, *, cursor: str | None = None, limit: int = 50, include_archived: bool = False

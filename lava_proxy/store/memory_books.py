@@ -1,0 +1,173 @@
+"""Lists, sums and the journal out of memory, as they are said in ``core.ports``: the plain reading of each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from lava_proxy.core.admission import REFUSAL_BUCKET_US
+from lava_proxy.core.entities import (
+    Customer,
+    CustomerStatus,
+    Delivery,
+    DeliveryState,
+    Entity,
+    Event,
+    Grant,
+    Hold,
+    JournalEntry,
+    Refusal,
+    RequestRecord,
+    RequestStatus,
+)
+from lava_proxy.core.ids import CustomerId, RunId
+from lava_proxy.core.ports import Page, RequestFilter, UsageLine
+from lava_proxy.store.days import date_of, zone
+from lava_proxy.store.memory_state import State
+from lava_proxy.store.reading import check_grouping, check_limit, matches, page_of, parse_request_cursor, request_cursor
+from lava_proxy.store.rows_calls import OPEN_STATES
+
+_GROUPS: dict[str, Callable[[RequestRecord, ZoneInfo], str]] = {
+    "day": lambda record, time_zone: date_of(record.created_us, time_zone).isoformat(),
+    "customer": lambda record, _: record.customer_id or "",
+    "meter": lambda record, _: record.meter_id,
+    "model": lambda record, _: record.model or "",
+    "provider": lambda record, _: record.request.provider,
+}
+
+
+class MemoryBooks:
+    """``core.ports.Books``, and the outbox's ``EventSource``."""
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+
+    @contextmanager
+    def snapshot(self) -> Iterator["MemoryBooks"]:
+        """See ``core.ports.Books``."""
+        state = self._state()
+        yield MemoryBooks(lambda: state)
+
+    def customers(
+        self, *, cursor: str | None = None, limit: int = 50, include_archived: bool = False
+    ) -> Page[Customer]:
+        """See ``core.ports.Books``."""
+        check_limit(limit)
+        found = [
+            row
+            for row in self.rows(Customer)
+            if row.customer_id > (cursor or "") and (include_archived or row.status is CustomerStatus.ACTIVE)
+        ]
+        return page_of(found[: limit + 1], limit=limit, cursor_of=lambda row: row.customer_id)
+
+    def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
+        """See ``core.ports.Books``."""
+        check_limit(limit)
+        found = sorted(self._requests(which), key=_place, reverse=True)
+        if cursor is not None:
+            before = parse_request_cursor(cursor)
+            found = [row for row in found if _place(row) < before]
+        return page_of(found[: limit + 1], limit=limit, cursor_of=request_cursor)
+
+    def holds(
+        self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Hold]:
+        """See ``core.ports.Books``."""
+        check_limit(limit)
+        found = [
+            row
+            for row in self.rows(Hold)
+            if (not open_only or row.state in OPEN_STATES)
+            and (customer_id is None or row.customer_id == customer_id)
+            and (cursor is None or row.hold_id < cursor)
+        ]
+        return page_of(found[::-1][: limit + 1], limit=limit, cursor_of=lambda row: row.hold_id)
+
+    def grants(self, customer_id: CustomerId) -> tuple[Grant, ...]:
+        """See ``core.ports.Books``."""
+        found = (row for row in self.rows(Grant) if row.customer_id == customer_id)
+        return tuple(sorted(found, key=attrgetter("created_us", "grant_id")))
+
+    def usage(self, which: RequestFilter, *, by: tuple[str, ...], time_zone: str = "UTC") -> tuple[UsageLine, ...]:
+        """See ``core.ports.Books``."""
+        check_grouping(by)
+        days_zone = zone(time_zone)
+        groups: dict[tuple[str, ...], list[RequestRecord]] = {} if by else {(): []}
+        for record in self._requests(which):
+            group = tuple(_GROUPS[name](record, days_zone) for name in by)
+            groups.setdefault(group, []).append(record)
+        return tuple(_line(group, groups[group]) for group in sorted(groups))
+
+    def refusals(
+        self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0
+    ) -> tuple[tuple[str, int], ...]:
+        """See ``core.ports.Books``."""
+        counts: dict[str, int] = {}
+        for row in self.rows(Refusal):
+            is_wanted = run_id in (None, row.run_id) and customer_id in (None, row.customer_id)
+            if is_wanted and row.bucket_us > since_us - REFUSAL_BUCKET_US:
+                counts[row.code] = counts.get(row.code, 0) + row.count
+        return tuple(sorted(counts.items()))
+
+    def last_sequence(self) -> int:
+        """See ``core.ports.Books``."""
+        return len(self._state().journal)
+
+    def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
+        """See ``core.ports.Books``."""
+        for entry in self._state().journal[after:]:
+            if customer_id is None or entry.transaction.customer_id == customer_id:
+                yield entry
+
+    def rows[T: Entity](self, kind: type[T]) -> Iterator[T]:
+        """See ``core.ports.Books``."""
+        rows: dict[Any, T] = self._state().rows[kind]
+        for key in sorted(rows):
+            yield rows[key]
+
+    def due(self, consumer: str, *, now_us: int, limit: int) -> list[Event]:
+        """See ``store.outbox.EventSource``."""
+        found = [
+            event
+            for event, delivery in self.deliveries(consumer=consumer, state=DeliveryState.PENDING.value, limit=10**9)
+            if delivery.leased_until_us <= now_us and delivery.next_attempt_us <= now_us
+        ]
+        return found[:limit]
+
+    def after(self, sequence: int, *, limit: int) -> list[Event]:
+        """See ``store.outbox.EventSource``."""
+        return [event for event in self.rows(Event) if event.sequence > sequence][:limit]
+
+    def deliveries(self, *, consumer: str | None, state: str | None, limit: int) -> tuple[tuple[Event, Delivery], ...]:
+        """See ``store.outbox.EventSource``."""
+        events = {event.event_id: event for event in self.rows(Event)}
+        found = [
+            (events[row.event_id], row)
+            for row in self.rows(Delivery)
+            if consumer in (None, row.consumer) and state in (None, row.state)
+        ]
+        found.sort(key=lambda pair: (pair[0].sequence, pair[1].consumer))
+        return tuple(found[:limit])
+
+    def _requests(self, which: RequestFilter) -> list[RequestRecord]:
+        return [record for record in self.rows(RequestRecord) if matches(record, which)]
+
+
+def _place(record: RequestRecord) -> tuple[int, str]:
+    return record.created_us, record.request_id
+
+
+def _line(group: tuple[str, ...], records: list[RequestRecord]) -> UsageLine:
+    return UsageLine(
+        group=group,
+        requests=len(records),
+        errors=sum(record.status is RequestStatus.ERROR for record in records),
+        input_tokens=sum(record.usage.input_tokens or 0 for record in records),
+        output_tokens=sum(record.usage.output_tokens or 0 for record in records),
+        cached_input_tokens=sum(record.usage.cached_input_tokens or 0 for record in records),
+        cost_nanos=sum(record.cost_nanos or 0 for record in records),
+        charge_nanos=sum(record.charge_nanos for record in records),
+        unpriced=sum("unpriced" in record.flags for record in records),
+        estimated=sum("estimated" in record.flags for record in records),
+    )

@@ -1,0 +1,101 @@
+"""How one kind of row is kept: its table, its columns, and the way from an entity to its cells and back."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+type Cell = str | int | None
+type Row = tuple[Cell, ...]
+type Key = tuple[str | int, ...]
+type Cells = tuple[Any, ...]
+"""What SQLite gives back; the STRICT tables vouch for the types."""
+
+to_json = json.JSONEncoder(separators=(",", ":")).encode
+from_json = json.loads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup[E]:
+    """A column that ``Rows.find`` may name, because an index stands behind it."""
+
+    value: Callable[[E], Cell]
+    only: Callable[[E], bool] | None = None
+    """Which rows the index holds; ``None``: all."""
+    only_sql: str = ""
+    """The same condition in SQL."""
+    values: frozenset[str] | None = None
+    """The only values that the index knows; ``None``: any."""
+
+    def has(self, row: E) -> bool:
+        """True where the index holds the row."""
+        return self.only is None or self.only(row)
+
+    def matches(self, row: E, value: Cell) -> bool:
+        """True where ``find`` with this value has to give the row."""
+        return self.value(row) == value and self.has(row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children[E]:
+    """Rows that belong to one row and are kept in a table of their own."""
+
+    name: str
+    columns: tuple[str, ...]
+    """The first one names the owner."""
+    encode: Callable[[E], tuple[Row, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference[E]:
+    """Rows of another kind that must exist before this one."""
+
+    kind: type
+    keys: Callable[[E], tuple[Key, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table[E]:
+    """One line of the table of tables."""
+
+    kind: type[E]
+    name: str
+    key: tuple[str, ...]
+    """Primary-key columns; none where the file numbers the rows by itself."""
+    key_of: Callable[[E], Key]
+    """Their values in a row."""
+    columns: tuple[str, ...]
+    """What ``encode`` gives, in this order."""
+    encode: Callable[[E], Row]
+    decode: Callable[[Cells], E]
+    """From the columns, and one cell more where ``derived`` is set."""
+    derived: str = ""
+    """An SQL expression that is read after the columns."""
+    children: Children[E] | None = None
+    lookups: Mapping[str, Lookup[E]] = field(default_factory=dict[str, Lookup[E]])
+    unique: Mapping[str, Callable[[E], Cell]] = field(default_factory=dict[str, Callable[[E], Cell]])
+    """Columns beside the key in which no value may stand twice; a value of ``None`` is free."""
+    references: tuple[Reference[E], ...] = ()
+    is_sound: Callable[[E], bool] | None = None
+    """What the file's CHECKs demand beyond the entity's own assertions."""
+    is_appended: bool = False
+    """Every put is a new row; nothing is ever replaced."""
+    is_written_once: bool = False
+    """A row is put when it is new; who replaces one has read it before."""
+
+    def lookup(self, column: str, value: Cell) -> Lookup[E]:
+        """The lookup by this column.
+
+        Raises:
+            ValueError: no index stands behind it, or none that knows the value.
+        """
+        found = self.lookups.get(column)
+        if found is None:
+            raise ValueError(
+                f"{self.kind.__name__} is not found by {column!r}; indexed are: {', '.join(self.lookups) or 'none'}"
+            )
+        if found.values is not None and value not in found.values:
+            raise ValueError(
+                f"{self.kind.__name__} is found by {column!r} of {sorted(found.values)} only, not {value!r}"
+            )
+        return found
