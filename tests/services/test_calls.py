@@ -108,7 +108,7 @@ class Desk:
     def __init__(self, folder: Path, providers: ProviderIndex, prices: PriceBook, **settings: object) -> None:
         self.ledger = FailingLedger()
         self.clock, self.ids, self.folder = FixedClock(), CountedIds(), folder
-        self.settings = Settings(home_folder=folder, **settings)  # type: ignore[arg-type]
+        self.settings = Settings(**settings)  # type: ignore[arg-type]
         self.spool = Spool(folder / "spool", InstanceId("ins_1")) if self.settings.fail_open else None
         self.calls = Calls(
             ledger=self.ledger,  # type: ignore[arg-type]
@@ -253,11 +253,12 @@ def test_who_cannot_pay_is_refused_with_402_and_told_what_is_needed(desk: Desk) 
     refusal = desk.refused()
     error = refusal["body"]["error"]  # type: ignore[index]
     assert (refusal["status"], error["code"]) == (402, "insufficient_credits")
-    assert error["reason"] == "held_by_calls_in_flight"
-    assert (error["needed"], error["available"], error["held"]) == ("0.4000000000", "0.2000000000", "0.8000000000")
+    figures = error["details"]
+    assert figures["reason"] == "held_by_calls_in_flight"
+    assert (figures["needed"], figures["available"], figures["held"]) == ("0.4000000000", "0.2000000000", "0.8000000000")
     desk.answered(first)
     desk.answered(second)
-    assert desk.refused()["body"]["error"]["reason"] == "spent"  # type: ignore[index]
+    assert desk.refused()["body"]["error"]["details"]["reason"] == "spent"  # type: ignore[index]
     [refusals] = [row for row in desk.ledger.tables[Refusal].values() if isinstance(row, Refusal)]
     assert (refusals.code, refusals.count, refusals.customer_id) == ("insufficient_credits", 2, ACME)
 
@@ -270,7 +271,7 @@ def test_who_cannot_pay_is_refused_with_402_and_told_what_is_needed(desk: Desk) 
         (
             "generativelanguage.googleapis.com",
             "/v1beta/models/gemini-2.5-flash:generateContent",
-            lambda body: (body["error"]["details"][0]["reason"], body["error"]["message"]),
+            lambda body: (body["error"]["details"][0]["metadata"]["code"], body["error"]["message"]),
         ),
     ],
 )
