@@ -160,9 +160,9 @@ def test_usage_is_asked_for_where_a_stream_would_not_carry_it(url: str, injects:
     ("url", "region"),
     [
         ("https://api.openai.com/v1/responses", None),
-        ("https://eu.api.openai.com/v1/responses", "eu"),
-        ("https://US.api.openai.com/v1/responses", "us"),
-        ("https://au.api.openai.com/v1/responses", "other"),
+        ("https://eu.api.openai.com/v1/responses", "regional"),
+        ("https://US.api.openai.com/v1/responses", "regional"),
+        ("https://us.api.x.ai/v1/responses", "us"),
         ("https://aiplatform.googleapis.com/v1/publishers/google/models/g:generateContent", None),
         ("https://us-central1-aiplatform.googleapis.com/v1/publishers/google/models/g:generateContent", "regional"),
     ],
