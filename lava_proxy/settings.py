@@ -68,6 +68,11 @@ class Home:
     def logs_folder(self) -> Path:
         return self.folder / "logs"
 
+    @property
+    def spool_folder(self) -> Path:
+        """Calls noted while the ledger could not be written."""
+        return self.folder / "spool"
+
     def run_file(self, instance: str) -> Path:
         return self.run_folder / f"{instance}.json"
 

@@ -1,0 +1,309 @@
+"""Puts the rooms of floor 2 together: the only module that knows all of them.
+
+A ``House`` is one home, opened. Nothing in it is made before it is asked for, so a command pays for what it touches.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lava_proxy.core.entities import Key, Mode
+from lava_proxy.core.errors import LedgerUnavailable
+from lava_proxy.core.ids import InstanceId
+from lava_proxy.core.ports import Clock, IdSource, Ledger
+from lava_proxy.settings import Home, Settings
+
+if TYPE_CHECKING:  # what a command does not touch is not imported either
+    from lava_proxy.dialects.base import Dialect
+    from lava_proxy.prices import PriceBook
+    from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.calls import Calls
+    from lava_proxy.services.credits import Credits
+    from lava_proxy.services.customers import Customers
+    from lava_proxy.services.holds import Holds
+    from lava_proxy.services.instances import Instances
+    from lava_proxy.services.keys import Keys
+    from lava_proxy.services.meters import Meters
+    from lava_proxy.services.outbox import OutboxDesk
+    from lava_proxy.services.quotes import Quotes
+    from lava_proxy.services.requests import Requests
+    from lava_proxy.services.runs import Runs
+    from lava_proxy.services.spool import Spool
+    from lava_proxy.services.usage import UsageReports
+    from lava_proxy.services.verify import Verification
+
+
+class SystemClock:
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+
+class Ulids:
+    """Ids that sort by the time of their making, to the millisecond."""
+
+    def new(self, prefix: str) -> str:
+        from ulid import ULID
+
+        return f"{prefix}_{ULID()}"
+
+
+class House:
+    """One home with everything in it. Close it after use, or use it as a context manager."""
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        *,
+        mode: Mode | None = None,
+        create: bool = False,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.home = home
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.ids: IdSource = ids or Ulids()
+        self._random_bytes = random_bytes
+        self._wanted_mode = mode
+        self._create = create
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """
+        Raises:
+            NotFound: the home has none, and none is to be made.
+            Refused, LedgerTooNew, LedgerUnavailable
+        """
+        from lava_proxy.store import open_ledger
+
+        return open_ledger(
+            self.home.ledger_file,
+            mode=self._wanted_mode,
+            clock=self.clock,
+            synchronous=self.settings.synchronous,
+            create=self._create,
+        )
+
+    @cached_property
+    def mode(self) -> Mode:
+        from lava_proxy.services.keys import mode_of
+
+        return self.ledger.read(mode_of)
+
+    @cached_property
+    def providers(self) -> "ProviderIndex":
+        """The packaged ones and the operator's own.
+
+        Raises:
+            InvalidProviderFile
+        """
+        from lava_proxy.providers import load_providers
+
+        return load_providers(self.home.providers_folder)
+
+    @cached_property
+    def prices(self) -> "PriceBook":
+        from lava_proxy.prices import load_price_book
+
+        return load_price_book()
+
+    @cached_property
+    def dialects(self) -> "Mapping[str, Dialect]":
+        from lava_proxy.dialects import DIALECTS
+
+        return DIALECTS
+
+    @cached_property
+    def customers(self) -> "Customers":
+        from lava_proxy.services.customers import Customers
+
+        return Customers(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def keys(self) -> "Keys":
+        from lava_proxy.services.keys import Keys
+
+        return Keys(ledger=self.ledger, clock=self.clock, ids=self.ids, random_bytes=self._random_bytes)
+
+    @cached_property
+    def runs(self) -> "Runs":
+        from lava_proxy.services.runs import Runs
+
+        return Runs(ledger=self.ledger, clock=self.clock, ids=self.ids, random_bytes=self._random_bytes)
+
+    @cached_property
+    def meters(self) -> "Meters":
+        from lava_proxy.services.meters import Meters
+
+        return Meters(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def credits(self) -> "Credits":
+        from lava_proxy.services.credits import Credits
+
+        return Credits(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def requests(self) -> "Requests":
+        from lava_proxy.services.requests import Requests
+
+        return Requests(ledger=self.ledger)
+
+    @cached_property
+    def usage(self) -> "UsageReports":
+        from lava_proxy.services.usage import UsageReports
+
+        return UsageReports(ledger=self.ledger)
+
+    @cached_property
+    def holds(self) -> "Holds":
+        from lava_proxy.services.holds import Holds
+
+        return Holds(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def outbox(self) -> "OutboxDesk":
+        from lava_proxy.services.outbox import OutboxDesk
+
+        return OutboxDesk(ledger=self.ledger, clock=self.clock)
+
+    @cached_property
+    def instances(self) -> "Instances":
+        from lava_proxy.services.instances import Instances
+
+        return Instances(ledger=self.ledger, clock=self.clock, ids=self.ids, folder=self.home.instances_folder)
+
+    @cached_property
+    def quotes(self) -> "Quotes":
+        from lava_proxy.services.quotes import Quotes
+
+        return Quotes(
+            ledger=self.ledger,
+            providers=self.providers,
+            prices=self.prices,
+            dialects=self.dialects,
+            settings=self.settings,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    def spool(self, instance_id: InstanceId) -> "Spool | None":
+        """Where calls are noted while the ledger cannot be written; ``None`` unless the operator chose to fail open."""
+        from lava_proxy.services.spool import Spool
+
+        return Spool(self.home.spool_folder, instance_id) if self.settings.fail_open else None
+
+    def calls(self, instance_id: InstanceId, spool: "Spool | None" = None) -> "Calls":
+        """The line, for this process. Its instance must be registered before the first call."""
+        from lava_proxy.services.calls import Calls
+
+        return Calls(
+            ledger=self.ledger,
+            providers=self.providers,
+            prices=self.prices,
+            dialects=self.dialects,
+            settings=self.settings,
+            clock=self.clock,
+            ids=self.ids,
+            instance_id=instance_id,
+            spool=spool,
+        )
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> "Verification":
+        """The books proved again from the journal.
+
+        Raises:
+            LedgerUnavailable
+        """
+        from lava_proxy.services.verify import verify_books
+
+        is_swept = bool(self.instances.live())
+        return verify_books(self.ledger, clock=self.clock, is_swept=is_swept, progress=progress)
+
+    def close(self) -> None:
+        if "ledger" in vars(self):
+            self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeHome:
+    """What `lava init` found or made."""
+
+    home: Home
+    mode: Mode
+    key: Key | None
+    key_text: str | None
+    """The first merchant key, told this once; ``None`` where the home was there already."""
+    authority_file: Path
+
+    @property
+    def is_new(self) -> bool:
+        return self.key is not None
+
+
+def is_home(home: Home) -> bool:
+    """Whether a home was made here."""
+    return home.ledger_file.exists()
+
+
+def make_home(home: Home, settings: Settings, *, mode: Mode | None = None) -> MadeHome:
+    """Make what is missing of a home: folders, ledger, settings file, authority, default meter, first key.
+
+    Doing so again changes nothing. ``mode`` of ``None``: live for a new home, else the one it has.
+
+    Raises:
+        Refused: the home has the other mode.
+        LedgerTooNew, LedgerUnavailable
+    """
+    from lava_proxy.services.homes import SETTINGS_TEXT, furnish
+
+    _make_folders(home)
+    with House(home, settings, mode=mode, create=True) as house:
+        furnished = furnish(house.ledger, clock=house.clock, ids=house.ids, random_bytes=os.urandom)
+    _write_once(home.settings_file, SETTINGS_TEXT)
+    return MadeHome(
+        home=home,
+        mode=furnished.mode,
+        key=furnished.key,
+        key_text=furnished.key_text,
+        authority_file=make_authority(home),
+    )
+
+
+def make_authority(home: Home) -> Path:
+    """The certificate of the home's own authority, made with its key where they are missing."""
+    from lava_proxy import secrets
+
+    return secrets.ensure_authority(home.ca_folder)
+
+
+def _make_folders(home: Home) -> None:
+    try:
+        for folder in (home.folder, home.providers_folder, home.instances_folder, home.run_folder, home.logs_folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"The home {home.folder} cannot be made: {error.strerror}."
+        raise LedgerUnavailable(message, hint="Choose another folder with --home or LAVA_HOME.") from error
+
+
+def _write_once(file: Path, text: str) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        pass
