@@ -144,7 +144,7 @@ def _finished_searches(event: bytes) -> int:
 
 
 def _with_searches(usage: Usage, searches: int | None) -> Usage:
-    return usage if usage.searches or not searches else replace(usage, searches=searches)
+    return usage if usage.searches or searches is None else replace(usage, searches=searches)
 
 
 def _tool_flags(response: JsonObject) -> tuple[str, ...]:
