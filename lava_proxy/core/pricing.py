@@ -29,7 +29,7 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
     "output_audio_tokens": ("output_tokens",),
     "output_image_tokens": ("output_tokens",),
 }
-"""A unit without a price of its own costs what its parent costs; of two priced parents, the dearer."""
+"""A unit without a price of its own costs what its parent costs; of two parents with prices of their own, the dearer."""
 
 SAME_THING: Mapping[str, str] = {
     "input_seconds": "input_audio_tokens",
@@ -259,9 +259,12 @@ def _reported(usage: Usage) -> list[Quantity]:
 def _with_inherited(rates: Mapping[str, Rate]) -> dict[str, Rate]:
     found = dict(rates)
     for unit, parents in PARENTS.items():
-        priced = [found[parent] for parent in parents if parent in found]
-        if unit not in found and priced:
-            found[unit] = max(priced, key=lambda parent: parent.nanos)
+        if unit in found:
+            continue
+        priced = [rates[parent] for parent in parents if parent in rates]
+        inherited = [found[parent] for parent in parents if parent in found]
+        if priced or inherited:
+            found[unit] = max(priced or inherited, key=lambda parent: parent.nanos)
     return found
 
 

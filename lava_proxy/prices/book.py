@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 
@@ -107,11 +106,10 @@ class PriceBook:
         return f"genai-prices {self._genai.version}, own rows of {self._rows.checked.isoformat()}"
 
     def age_days(self, now_us: int) -> int:
-        """Days since the newest price in the book began or was checked: past some weeks, new models are missing."""
-        today = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now_us)).date()
-        newest = self._genai.newest_date(today)
-        known = [day for day in (newest, self._rows.checked) if day is not None]
-        return max((today - max(known)).days, 0)
+        """Days since the bulk of the prices was published; past some weeks, new models and price cuts are missing."""
+        today = instant_of(now_us // SLOT_US).date()
+        published = self._rows.genai_released.get(self._genai.version) or self._genai.newest_date(today)
+        return max((today - (published or self._rows.checked)).days, 0)
 
     def _known(self, names: tuple[str, ...]) -> list[str]:
         known: list[str] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -95,12 +95,12 @@ class GenaiPrices:
         return None
 
     def names(self, provider_id: str) -> list[str]:
-        """The ids of a provider's models."""
+        """A name that requests use for each of a provider's models; its id in their data is not always one."""
         provider = self._provider(provider_id)
-        return [info.id for info in provider.models] if provider else []
+        return [_request_name(info) for info in provider.models] if provider else []
 
     def newest_date(self, today: date) -> date | None:
-        """The latest day, up to ``today``, on which any price in it began: how fresh the data is at least."""
+        """The latest day, up to ``today``, on which any price in it began. Announced prices make it look fresher than it is."""
         from genai_prices.types import StartDateConstraint
 
         starts = [
@@ -186,6 +186,22 @@ def _rates(prices: ModelPrice) -> dict[str, Rate]:
         for unit in ("input_seconds", "output_seconds"):
             rates.setdefault(unit, rate(hours, per=3600))
     return rates
+
+
+def _request_name(info: ModelInfo) -> str:
+    if info.is_match(info.id):
+        return info.id.lower()
+    return next((name for name in _texts(info.match) if info.is_match(name)), info.id.lower())
+
+
+def _texts(clause: object) -> Iterator[str]:
+    """The texts that a match clause compares with, from the outside in."""
+    for value in vars(clause).values():
+        if isinstance(value, str):
+            yield value.lower()
+        elif isinstance(value, list):
+            for part in value:
+                yield from _texts(part)
 
 
 def _stored(prices: ModelPrice) -> list[tuple[str, object]]:

@@ -103,8 +103,14 @@ class _HolidaysTable(_Table):
     days: list[date]
 
 
+class _PackageTable(_Table):
+    version: str
+    released: date
+
+
 class _RowsFile(_Table):
     schema_version: Literal[1] = Field(alias="schema")
+    genai_prices: _PackageTable | None = Field(default=None, alias="genai-prices")
     holidays: dict[str, _HolidaysTable] = {}
     row: list[_RowTable] = []
     uplift: list[_UpliftTable] = []
@@ -149,6 +155,8 @@ class Rows:
 
     rows: tuple[Row, ...]
     uplifts: tuple[Uplift, ...]
+    genai_released: Mapping[str, date]
+    """Version of genai-prices to the day of its release, as far as we know."""
 
     def find(self, provider: str, model: str, slot: int) -> Row | None:
         """The row that holds for a normal model name: the latest begun one; of those, an exact name's before a pattern's."""
@@ -195,7 +203,9 @@ def load_rows(file: Path = ROWS_FILE) -> Rows:
         )
         for uplift in table.uplift
     )
-    return Rows(rows=rows, uplifts=uplifts)
+    package = table.genai_prices
+    released = {package.version: package.released} if package is not None else {}
+    return Rows(rows=rows, uplifts=uplifts, genai_released=released)
 
 
 def _row(table: _RowTable, holidays: Mapping[str, Holidays]) -> Row:

@@ -119,7 +119,10 @@ def test_cached_audio_without_a_price_costs_the_dearer_of_its_parents() -> None:
     )
     both = sheet(input_tokens="1", cached_input_tokens="0.10", input_audio_tokens="4", output_tokens="1")
 
+    text = sheet(input_tokens="1", cached_input_tokens="0.10", output_tokens="1")
+
     assert nanos(cost_of(both, usage)) == 40 * 1_000 + 10 * 100 + 50 * 4_000
+    assert nanos(cost_of(text, usage)) == 40 * 1_000 + 60 * 100
 
 
 def test_reasoning_is_part_of_the_output_and_not_charged_again() -> None:
