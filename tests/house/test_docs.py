@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from lava_proxy.cli.entry import EXIT_CODES
 from lava_proxy.core.errors import LavaError
 from lava_proxy.providers import DIALECTS, load_providers
 from lava_proxy.providers.schema import ProviderFile
 from lava_proxy.services.faults import STATUSES
 from lava_proxy.settings import Settings
+from tests.house.cli_page import render
 from tests.house.project import DOCS, PACKAGE, ROOT, modules, page
 
 CODE = re.compile(r"`([a-z0-9_]+)`")
@@ -80,6 +82,22 @@ def test_the_described_status_of_a_refused_call_is_its_status(code: str) -> None
     found = {CODE.findall(cells[0])[0]: cells[1] for cells in rows(refused) if CODE.search(cells[0])}
 
     assert found[code] == str(STATUSES[code])
+
+
+@pytest.mark.parametrize("code", EXIT_CODES)
+def test_the_described_exit_code_of_an_error_is_its_exit_code(code: str) -> None:
+    of_commands = page("errors.md").partition("## A command's error")[2]
+    found = {CODE.findall(cells[0])[0]: cells[1] for cells in rows(of_commands) if CODE.search(cells[0])}
+
+    assert found[code] == str(EXIT_CODES[code])
+
+
+def test_every_error_has_an_exit_code() -> None:
+    assert {kind.code for kind in subclasses(LavaError)} == set(EXIT_CODES)
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say_of_themselves() -> None:
+    assert page("cli.md") == render(), "run `make docs`"
 
 
 def test_every_provider_and_every_key_of_its_file_is_described() -> None:
