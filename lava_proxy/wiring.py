@@ -31,9 +31,11 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.meters import Meters
     from lava_proxy.services.outbox import OutboxDesk
     from lava_proxy.services.quotes import Quotes
+    from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
-    from lava_proxy.services.spool import Spool
+    from lava_proxy.services.spool import Spool, SpoolBooking
+    from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
     from lava_proxy.services.verify import Verification
 
@@ -215,6 +217,56 @@ class House:
             instance_id=instance_id,
             spool=spool,
         )
+
+    def recovery(self, own: InstanceId | None, is_open: Callable[[str], bool] = lambda _: False) -> "Recovery":
+        """Who resolves the holds that nobody else will. ``own`` and ``is_open``: this process's id and its line's calls."""
+        from lava_proxy.services.recovery import Recovery
+
+        return Recovery(
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=self.ids,
+            own=own,
+            is_alive=self.instances.is_alive,
+            is_open=is_open,
+        )
+
+    def upkeep(self, instance_id: InstanceId, calls: "Calls", spool: "Spool | None" = None) -> "Upkeep":
+        """What a running proxy does beside serving calls; its holds of former lives are resolved by ``recover`` first."""
+        from lava_proxy.services.upkeep import Chore, Upkeep
+
+        chores = [
+            Chore(name="retry settlements", every_seconds=1, do=calls.retry_unsettled),
+            Chore(name="sweep holds", every_seconds=10, do=self.recovery(instance_id, calls.is_open).sweep),
+            Chore(name="expire credit", every_seconds=60, do=self.credits.expire_due),
+            Chore(name="note dead processes", every_seconds=60, do=self.instances.bury_dead),
+            Chore(name="book the spool", every_seconds=5, do=self.spool_booking(spool).book_all),
+        ]
+        return Upkeep(tuple(chores))
+
+    def spool_booking(self, own: "Spool | None" = None) -> "SpoolBooking":
+        """Brings calls that passed while the ledger could not be written into it."""
+        from lava_proxy.services.spool import SpoolBooking
+
+        return SpoolBooking(
+            folder=self.home.spool_folder,
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=self.ids,
+            own=own,
+            is_alive=self.instances.is_alive,
+        )
+
+    def recover(self, instance_id: InstanceId) -> "Swept":
+        """At the start: resolve what dead processes left, before the first call is taken.
+
+        Raises:
+            LedgerUnavailable
+        """
+        swept = self.recovery(instance_id).sweep()
+        self.spool_booking().book_all()
+        self.instances.bury_dead()
+        return swept
 
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> "Verification":
         """The books proved again from the journal.
