@@ -1,10 +1,15 @@
 """Grants, holds, settlements, voids, orphans, late settlements, expiry, in any order, against a model of six numbers."""
 
 import itertools
+from collections import Counter as Tally
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -16,11 +21,13 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from lava_proxy.core.verify import verify
 
 from lava_proxy.core.admission import Admitted, Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.credit import CreditStamp, Payee, expire_grant, grant_credit, is_due, load_wallet, void_grant
 from lava_proxy.core.entities import (
     Customer,
+    Entity,
     Grant,
     GrantSource,
     GrantStatus,
@@ -29,11 +36,13 @@ from lava_proxy.core.entities import (
     HomeFact,
     Meter,
     MeterVersion,
+    Mode,
     RateType,
     RequestHead,
     RequestRecord,
     Tier,
     TierUnit,
+    Transaction,
     Wallet,
 )
 from lava_proxy.core.identity import DEFAULT_METER_FACT, Claims, Denial, IdentityPolicy
@@ -43,12 +52,22 @@ from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, expire, load_holding, orphan, settle, void
 from lava_proxy.core.usage import Usage
 from lava_proxy.core.wallet import is_open
+from lava_proxy.store import MemoryLedger, open_ledger
+from lava_proxy.store.ledger import WritingLedger
 from tests.support.paper import PaperLedger
 
 CUSTOMERS = [CustomerId("con_a"), CustomerId("con_b")]
 TOKENS_METER = MeterId("prd_tokens")
 COST_METER = MeterId("prd_cost")
 amounts = st.integers(min_value=1, max_value=50_000)
+
+
+Resolve = Callable[[Holding], Decision[RequestRecord | None]]
+
+
+def _settle_again(holding: Holding, stamp: Stamp) -> Decision[RequestRecord | None]:
+    measured = Measured(usage=Usage(input_tokens=7), cost=Fraction(7), charge_hold_if_unpriced=True)
+    return settle(holding, measured, stamp)
 
 
 @dataclass
@@ -67,11 +86,41 @@ class HoldMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = PaperLedger()
+        self.ledger = self.open_ledger()
         self.now_us = 1_000_000
         self.serial = itertools.count(1)
         self.expected = {customer: Expected() for customer in CUSTOMERS}
         self.cost_total = 0
+
+    def open_ledger(self) -> PaperLedger | WritingLedger:
+        """Each store has its own subclass."""
+        return PaperLedger()
+
+    def rows[T: Entity](self, kind: type[T]) -> list[T]:
+        if isinstance(self.ledger, PaperLedger):
+            return cast("list[T]", list(self.ledger.tables.get(kind, {}).values()))
+        return list(self.ledger.books().rows(kind))
+
+    def get[T: Entity](self, kind: type[T], *key: str) -> T | None:
+        if isinstance(self.ledger, PaperLedger):
+            return self.ledger.get(kind, *key)
+        return self.ledger.read(lambda rows: rows.get(kind, *key))
+
+    def journal(self) -> list[Transaction]:
+        if isinstance(self.ledger, PaperLedger):
+            return self.ledger.journal
+        return [entry.transaction for entry in self.ledger.books().journal()]
+
+    def balances(self) -> Tally[str]:
+        tally: Tally[str] = Tally()
+        for transaction in self.journal():
+            for posting in transaction.postings:
+                tally[posting.destination] += posting.amount_nanos
+                tally[posting.source] -= posting.amount_nanos
+        return tally
+
+    def do[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> R:
+        return self.ledger.transact(load, decide).result(20)
 
     @initialize()
     def open_the_books(self) -> None:
@@ -103,7 +152,7 @@ class HoldMachine(RuleBasedStateMachine):
                 )
             )
         rows.append(HomeFact(name=DEFAULT_METER_FACT, value=TOKENS_METER))
-        self.ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=tuple(rows)))
+        self.do(lambda _: None, lambda _: Decision(result=None, rows=tuple(rows)))
 
     def new(self, prefix: str) -> str:
         return f"{prefix}_{next(self.serial):06d}"
@@ -146,7 +195,8 @@ class HoldMachine(RuleBasedStateMachine):
             assert found
             return Payee(customer=found, wallet=load_wallet(rows, customer))
 
-        self.ledger.transact(load, lambda payee: grant_credit(payee, grant, self.credit_stamp()))
+        stamp = self.credit_stamp()
+        self.do(load, lambda payee: grant_credit(payee, grant, stamp))
         self.expected[customer].given += amount
 
     @rule(
@@ -178,7 +228,7 @@ class HoldMachine(RuleBasedStateMachine):
             new_event_id=EventId(self.new("evt")),
         )
         before = self.available(customer, meter) if customer else 0
-        outcome = self.ledger.transact(lambda rows: load_admission(rows, asked), admit).result()
+        outcome = self.do(lambda rows: load_admission(rows, asked), admit)
         if isinstance(outcome, Denial):
             assert outcome.code == "insufficient_credits", outcome
             return multiple()
@@ -188,21 +238,21 @@ class HoldMachine(RuleBasedStateMachine):
         return outcome.hold.hold_id
 
     def available(self, customer: CustomerId, meter: MeterId) -> int:
-        grants = [g for g in self.ledger.find(Grant, customer_id=customer) if is_open(g, now_us=self.now_us)]
-        wallet = self.ledger.get(Wallet, customer)
+        grants = [g for g in self.rows(Grant) if g.customer_id == customer and is_open(g, now_us=self.now_us)]
+        wallet = self.get(Wallet, customer)
         usable = [g.free_nanos for g in grants if not g.meter_ids or meter in g.meter_ids]
         return sum(usable) - (wallet.debt_nanos if wallet else 0)
 
     def measured(self, tokens: int | None, cost: Fraction | None) -> Measured:
         return Measured(usage=Usage(input_tokens=tokens), cost=cost, charge_hold_if_unpriced=True)
 
-    def resolve(self, hold_id: HoldId, how: object) -> RequestRecord | None:
+    def resolve(self, hold_id: HoldId, how: Resolve) -> RequestRecord | None:
         def load(rows: Rows) -> Holding:
             holding = load_holding(rows, hold_id)
             assert holding
             return holding
 
-        record: RequestRecord | None = self.ledger.transact(load, how).result()  # type: ignore[arg-type]
+        record = self.do(load, how)
         if record is not None and record.customer_id is not None:
             self.expected[record.customer_id].requests[record.request_id] = record.charge_nanos
         return record
@@ -252,56 +302,50 @@ class HoldMachine(RuleBasedStateMachine):
         assert record is not None and record.charge_nanos == 0
         return hold_id
 
-    @rule(hold_id=closed, again=st.sampled_from([settle, void, orphan, expire]))
-    def resolve_again(self, hold_id: HoldId, again: object) -> None:
-        before = len(self.ledger.journal), dict(self.ledger.tables[Hold])
+    @rule(hold_id=closed, again=st.sampled_from([_settle_again, void, orphan, expire]))
+    def resolve_again(self, hold_id: HoldId, again: Callable[[Holding, Stamp], Decision[RequestRecord | None]]) -> None:
+        before = len(self.journal()), self.rows(Hold)
         stamp = self.stamp()
-        if again is settle:
-            self.resolve(hold_id, lambda holding: settle(holding, self.measured(7, Fraction(7)), stamp))
-        else:
-            self.resolve(hold_id, lambda holding: again(holding, stamp))  # type: ignore[operator]
-        assert before == (len(self.ledger.journal), self.ledger.tables[Hold]), "a second resolution wrote something"
+        self.resolve(hold_id, lambda holding: again(holding, stamp))
+        assert before == (len(self.journal()), self.rows(Hold)), "a second resolution wrote something"
 
     @rule(steps=st.integers(1, 40))
     def wait(self, steps: int) -> None:
         self.now_us += steps
 
-    @precondition(lambda self: any(is_due(g, now_us=self.now_us) for g in self.ledger.tables.get(Grant, {}).values()))
+    @precondition(lambda self: any(is_due(g, now_us=self.now_us) for g in self.rows(Grant)))
     @rule()
     def expire_grants(self) -> None:
-        for grant_id in [g.grant_id for g in self.ledger.tables[Grant].values() if is_due(g, now_us=self.now_us)]:  # type: ignore[union-attr,arg-type]
-            stamp = self.credit_stamp()
-            self.ledger.transact(
-                lambda rows, i=grant_id: rows.get(Grant, i), lambda grant, s=stamp: expire_grant(grant, s)
-            )  # type: ignore[misc,arg-type]
+        for grant in [g for g in self.rows(Grant) if is_due(g, now_us=self.now_us)]:
+            self.change_grant(grant.grant_id, expire_grant)
 
-    @precondition(lambda self: any(g.status is GrantStatus.ACTIVE for g in self.ledger.tables.get(Grant, {}).values()))
+    @precondition(lambda self: any(g.status is GrantStatus.ACTIVE for g in self.rows(Grant)))
     @rule(data=st.data())
     def void_a_grant(self, data: st.DataObject) -> None:
-        active = sorted(
-            g.grant_id
-            for g in self.ledger.tables[Grant].values()
-            if isinstance(g, Grant) and g.status is GrantStatus.ACTIVE
-        )
-        grant_id = data.draw(st.sampled_from(active))
+        active = sorted(g.grant_id for g in self.rows(Grant) if g.status is GrantStatus.ACTIVE)
+        self.change_grant(data.draw(st.sampled_from(active)), void_grant)
+
+    def change_grant[R](self, grant_id: GrantId, change: Callable[[Grant, CreditStamp], Decision[R]]) -> None:
         stamp = self.credit_stamp()
-        self.ledger.transact(lambda rows: rows.get(Grant, grant_id), lambda grant: void_grant(grant, stamp))  # type: ignore[arg-type]
+
+        def decide(grant: Grant | None) -> Decision[R]:
+            assert grant is not None
+            return change(grant, stamp)
+
+        self.do(lambda rows: rows.get(Grant, grant_id), decide)
 
     @invariant()
     def the_books_agree(self) -> None:
-        balances = self.ledger.balances()
+        balances, grants, records = self.balances(), self.rows(Grant), self.rows(RequestRecord)
         assert sum(balances.values()) == 0
-        for grant in self.ledger.tables.get(Grant, {}).values():
-            assert isinstance(grant, Grant)
+        for grant in grants:
             assert balances[free_account(grant.grant_id)] == grant.free_nanos
             assert balances[held_account(grant.grant_id)] == grant.held_nanos
-        records = [r for r in self.ledger.tables.get(RequestRecord, {}).values() if isinstance(r, RequestRecord)]
         assert balances[REVENUE] == sum(r.charge_nanos for r in records)
         assert balances[COST] == sum(r.cost_nanos or 0 for r in records)
-        grants = [g for g in self.ledger.tables.get(Grant, {}).values() if isinstance(g, Grant)]
         assert balances[BREAKAGE] == sum(g.lapsed_nanos for g in grants)
         for customer, expected in self.expected.items():
-            wallet = self.ledger.get(Wallet, customer)
+            wallet = self.get(Wallet, customer)
             debt = wallet.debt_nanos if wallet else 0
             assert balances[debt_account(customer)] == -debt
             own = [g for g in grants if g.customer_id == customer]
@@ -311,23 +355,52 @@ class HoldMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_held_belongs_to_open_holds(self) -> None:
-        holds = [h for h in self.ledger.tables.get(Hold, {}).values() if isinstance(h, Hold)]
+        open_holds = [h for h in self.rows(Hold) if h.state in (HoldState.IN_FLIGHT, HoldState.RESERVED)]
+        grants = self.rows(Grant)
         for customer in CUSTOMERS:
-            held = sum(
-                h.amount_nanos
-                for h in holds
-                if h.customer_id == customer and h.state in (HoldState.IN_FLIGHT, HoldState.RESERVED)
-            )
-            grants = [
-                g
-                for g in self.ledger.tables.get(Grant, {}).values()
-                if isinstance(g, Grant) and g.customer_id == customer
-            ]
-            assert held == sum(g.held_nanos for g in grants)
+            held = sum(h.amount_nanos for h in open_holds if h.customer_id == customer)
+            assert held == sum(g.held_nanos for g in grants if g.customer_id == customer)
+
+    def teardown(self) -> None:
+        """At the end the books are proven again from the journal alone, and the file is closed."""
+        if isinstance(self.ledger, WritingLedger):
+            report = verify(self.ledger.books(), now_us=self.now_us)
+            assert not report.findings, report.findings
+            self.ledger.close()
 
 
-TestHoldMachine = HoldMachine.TestCase
-TestHoldMachine.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+class MemoryHoldMachine(HoldMachine):
+    def open_ledger(self) -> WritingLedger:
+        return MemoryLedger(mode=Mode.TEST, clock=StillClock())
+
+
+class SqliteHoldMachine(HoldMachine):
+    def open_ledger(self) -> WritingLedger:
+        self.folder = TemporaryDirectory()
+        path = Path(self.folder.name) / "ledger.db"
+        return open_ledger(path, mode=Mode.TEST, clock=StillClock(), synchronous="NORMAL")
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.folder.cleanup()
+
+
+class StillClock:
+    def now_us(self) -> int:
+        return 1
+
+
+def _case(machine: type[HoldMachine], *, examples: int, steps: int) -> type:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    return case
+
+
+TestOnPaper = _case(HoldMachine, examples=60, steps=60)
+TestInMemory = _case(MemoryHoldMachine, examples=15, steps=40)
+TestOnSqlite = _case(SqliteHoldMachine, examples=10, steps=40)
 
 
 def test_a_reserved_hold_that_expires_gives_its_credit_back_and_is_charged_if_it_settles_late() -> None:
@@ -336,10 +409,10 @@ def test_a_reserved_hold_that_expires_gives_its_credit_back_and_is_charged_if_it
     machine.grant(CUSTOMERS[0], 50_000, None, 50, False)
     hold_id = machine.ask(CUSTOMERS[0], COST_METER, 10, Fraction(9_000))
     assert isinstance(hold_id, str)
-    hold = machine.ledger.get(Hold, hold_id)
+    hold = machine.get(Hold, hold_id)
     assert hold
     reserved = replace(hold, state=HoldState.RESERVED)
-    machine.ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(reserved,)))
+    machine.do(lambda _: None, lambda _: Decision(result=None, rows=(reserved,)))
     stamp = machine.stamp()
     record = machine.resolve(hold.hold_id, lambda holding: expire(holding, stamp))
     assert record and record.charge_nanos == 0 and record.flags == ("expired",)
@@ -347,4 +420,4 @@ def test_a_reserved_hold_that_expires_gives_its_credit_back_and_is_charged_if_it
     late = machine.settle_late(hold.hold_id, 10, Fraction(9_000))
     machine.the_books_agree()
     assert machine.expected[CUSTOMERS[0]].requests == {hold.request_id: 9_135}
-    machine.resolve_again(late, settle)
+    machine.resolve_again(late, _settle_again)
