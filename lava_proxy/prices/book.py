@@ -53,6 +53,7 @@ class PriceBook:
         self._rows, self._genai = rows, genai
         self._overrides = tuple((override, _sheet_of(override)) for override in overrides)
         self._compiled = lru_cache(maxsize=_REMEMBERED_MAX)(self._compile)
+        self._dressed = lru_cache(maxsize=_REMEMBERED_MAX)(self._dress)
 
     def sheet(
         self,
@@ -144,14 +145,17 @@ class PriceBook:
         """The operator's own price, to the microsecond. It is what they say in any region."""
         name, asked = _own(names), normal_model(model)
         holding = [
-            (override.start_us, sheet)
-            for override, sheet in self._overrides
+            number
+            for number, (override, _) in enumerate(self._overrides)
             if override.provider in (name, "*") and fits(override.model, asked) and override.holds(at_us)
         ]
         if not holding:
             return None
-        _, sheet = max(holding, key=lambda found: found[0])
-        return replace(sheet, provider=name, model=asked, flags=_tier_flags(tier))
+        return self._dressed(max(holding, key=lambda number: self._overrides[number][0].start_us), name, asked, tier)
+
+    def _dress(self, number: int, provider: str, model: str, tier: str) -> PriceSheet:
+        _, sheet = self._overrides[number]
+        return replace(sheet, provider=provider, model=model, flags=_tier_flags(tier))
 
     def _from_rows(self, asked: _Asked, provider: str, own: str, depth: int) -> PriceSheet | None:
         row = self._rows.find(provider, asked.model, asked.slot)
