@@ -1,0 +1,173 @@
+"""Keys of this home: its certificate authority, and what is encrypted at rest. The only user of ``cryptography``.
+
+The authority is one elliptic-curve key (P-256: it signs many times faster than RSA, and every client of `docs/clients.md`
+takes it), in the two files that mitmproxy expects. It is not constrained to host names: `docs/ca.md` tells why.
+"""
+
+import datetime
+import hashlib
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from lava_proxy.core.errors import LavaError
+
+AUTHORITY_FILE: Final = "mitmproxy-ca.pem"
+"""Key and certificate, readable by the owner alone. The names are mitmproxy's."""
+CERTIFICATE_FILE: Final = "mitmproxy-ca-cert.pem"
+"""The certificate alone: what clients are given to trust."""
+
+_VALID = datetime.timedelta(days=3650)
+_BACKDATED = datetime.timedelta(days=2)  # for clients whose clock is behind
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_SEAL_VERSION: Final = b"\x01"
+
+
+class SealBroken(LavaError):
+    """What was sealed cannot be opened: it was sealed with another key or for another purpose, or was changed."""
+
+    code = "seal_broken"
+
+
+def ensure_authority(folder: Path, *, now: datetime.datetime | None = None) -> Path:
+    """The home's certificate authority, made where it is missing; gives the file of its certificate.
+
+    Of several processes that make it at once, one makes it and the others take it.
+
+    Raises:
+        OSError: the folder cannot be read or written.
+        ValueError: the authority's file is there and is none.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = folder / AUTHORITY_FILE
+    if not authority.exists():
+        _write_new(authority, _make_authority(now or datetime.datetime.now(datetime.UTC)), mode=0o600)  # noqa: TID251 a validity, no instant of the books
+    certificate = x509.load_pem_x509_certificate(authority.read_bytes())
+    text = certificate.public_bytes(serialization.Encoding.PEM)
+    found = folder / CERTIFICATE_FILE
+    if not found.exists() or found.read_bytes() != text:
+        _replace(found, text, mode=0o644)
+    return found
+
+
+def authority_name(folder: Path) -> str:
+    """The name under which clients see the authority."""
+    certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes())
+    return certificate.subject.rfc4514_string().removeprefix("CN=")
+
+
+def ensure_home_key(file: Path) -> bytes:
+    """The home's key for ``seal``, made where it is missing, readable by the owner alone.
+
+    Raises:
+        OSError: the file cannot be read or written.
+        ValueError: the file is there and is no key.
+    """
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(file, secrets.token_bytes(_KEY_BYTES), mode=0o600)
+    key = file.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"{file} is no key: it has {len(key)} bytes, not {_KEY_BYTES}")
+    return key
+
+
+def seal(key: bytes, plaintext: bytes, *, purpose: str) -> bytes:
+    """Encrypt with AES-256-GCM. Only the same key and ``purpose`` (what it is and whose) open it again."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return _SEAL_VERSION + nonce + AESGCM(key).encrypt(nonce, plaintext, purpose.encode())
+
+
+def open_sealed(key: bytes, sealed: bytes, *, purpose: str) -> bytes:
+    """What ``seal`` was given.
+
+    Raises:
+        SealBroken
+    """
+    version, nonce, text = sealed[:1], sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    with suppress(InvalidTag, ValueError):
+        if version == _SEAL_VERSION:
+            return AESGCM(key).decrypt(nonce, text, purpose.encode())
+    raise SealBroken("What was sealed cannot be opened.", hint="Was the home's key file replaced?", purpose=purpose)
+
+
+def _make_authority(now: datetime.datetime) -> bytes:
+    """Key and self-signed certificate, PEM, after RFC 5280 to the letter: Python 3.13 refuses less."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Lava Proxy CA ({_short_id(public)})")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now - _BACKDATED + _VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_signs_certificates(), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        key_cert_sign=True,
+        crl_sign=True,
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _short_id(public: ec.EllipticCurvePublicKey) -> str:
+    """Tells homes apart in a list of authorities: two of them on one machine must not have one name."""
+    text = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(text).hexdigest()[:8]
+
+
+def _write_new(file: Path, content: bytes, *, mode: int) -> None:
+    """Make ``file`` whole or not at all; one that is there already stays."""
+    beside = _write_beside(file, content, mode)
+    try:
+        os.link(beside, file)
+    except FileExistsError:
+        pass
+    finally:
+        beside.unlink()
+
+
+def _replace(file: Path, content: bytes, *, mode: int) -> None:
+    _write_beside(file, content, mode).replace(file)
+
+
+def _write_beside(file: Path, content: bytes, mode: int) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(descriptor, "wb") as new:
+        os.fchmod(descriptor, mode)
+        new.write(content)
+        new.flush()
+        os.fsync(descriptor)
+    return Path(name)
