@@ -11,7 +11,8 @@ from lava_proxy.core.keys import parse_key
 from lava_proxy.services.exchange import Credentials, Head, Headers
 
 PREFIX = "x-lava-"
-ALWAYS_DROPPED = frozenset({"proxy-authorization", "proxy-connection"})
+ALWAYS_DROPPED = frozenset({"proxy-authorization", "proxy-connection", "x-http-method-override"})
+"""The last would make a provider take the request for another than the one that was priced."""
 METADATA_PAIRS_MAX = 100
 TEXT_CHARACTERS_MAX = 255
 

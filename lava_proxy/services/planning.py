@@ -113,6 +113,7 @@ class Planner:
                 model=deployments.get(name, name),
                 at_us=at_us,
                 service_tier=tier or request.facts.service_tier,
+                region=request.match.region,
             )
             if sheet is not None:
                 return sheet
