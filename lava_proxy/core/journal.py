@@ -28,6 +28,8 @@ COST = "cost"
 BREAKAGE = "breakage"
 GENESIS_HASH = "0" * 64
 
+_to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 def free_account(grant_id: GrantId) -> str:
     return f"grant:{grant_id}:free"
@@ -58,7 +60,7 @@ def move(source: str, destination: str, amount_nanos: int) -> tuple[Posting, ...
 
 def link_hash(previous_hash: str, sequence: int, transaction: Transaction) -> str:
     """SHA-256 over the link before and everything in this transaction, as hex."""
-    content = json.dumps(
+    content = _to_json(
         [
             previous_hash,
             sequence,
@@ -71,8 +73,6 @@ def link_hash(previous_hash: str, sequence: int, transaction: Transaction) -> st
             transaction.note,
             transaction.actor,
             [[p.source, p.destination, p.amount_nanos] for p in transaction.postings],
-        ],
-        ensure_ascii=True,
-        separators=(",", ":"),
+        ]
     )
     return hashlib.sha256(content.encode()).hexdigest()

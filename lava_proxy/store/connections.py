@@ -11,6 +11,13 @@ from lava_proxy.store.failures import explain, missing
 
 CACHE_KIBIBYTES = 32 * 1024
 _STATEMENTS_CACHED = 512
+_PRAGMAS = (
+    "foreign_keys = ON",
+    "recursive_triggers = ON",  # or INSERT OR REPLACE would slip by the triggers that refuse to delete
+    "wal_autocheckpoint = 0",
+    "temp_store = MEMORY",  # a statement of many rows keeps a journal of its own, else in a file
+    f"cache_size = -{CACHE_KIBIBYTES}",
+)
 
 type FileIdentity = tuple[int, int]
 
@@ -35,12 +42,7 @@ def connect(
         factory=connection_class,
     )
     try:
-        for pragma in (
-            "foreign_keys = ON",
-            "recursive_triggers = ON",
-            "wal_autocheckpoint = 0",
-            f"cache_size = -{CACHE_KIBIBYTES}",
-        ):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()

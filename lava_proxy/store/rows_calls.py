@@ -1,6 +1,7 @@
 """Rows of calls: the hold taken before one, and the record written after it."""
 
 from decimal import Decimal
+from functools import lru_cache
 
 from lava_proxy.core.entities import (
     BreakdownLine,
@@ -17,7 +18,19 @@ from lava_proxy.core.entities import (
 )
 from lava_proxy.core.ids import Metadata
 from lava_proxy.core.usage import NO_USAGE, Usage
-from lava_proxy.store.table import Cells, Children, Key, Lookup, Reference, Row, Table, from_json, to_json
+from lava_proxy.store.table import (
+    Cells,
+    Children,
+    Key,
+    Lookup,
+    Reference,
+    Row,
+    Table,
+    from_json,
+    list_from_json,
+    list_to_json,
+    to_json,
+)
 
 _HEAD_COLUMNS = (
     "provider",
@@ -33,6 +46,7 @@ _HEAD_COLUMNS = (
 )
 
 
+@lru_cache(maxsize=4096)
 def _encode_metadata(metadata: Metadata) -> str:
     return to_json(dict(metadata)) if metadata else "{}"
 
@@ -181,6 +195,7 @@ HOLDS = Table(
         name="hold_allocations",
         columns=("hold_id", "position", "grant_id", "budget_id", "amount"),
         encode=_encode_allocations,
+        are_same=lambda one, other: one.grants == other.grants and one.budgets == other.budgets,
     ),
     lookups={
         "request_id": Lookup(value=lambda row: row.request_id),
@@ -199,6 +214,7 @@ HOLDS = Table(
         Reference(kind=Budget, keys=lambda row: tuple((a.budget_id,) for a in row.budgets)),
     ),
     is_sound=lambda row: (row.resolved_us is None) == _is_open(row),
+    is_done_with=lambda row: row.state not in OPEN_STATES,
 )
 
 _USAGE_COLUMNS = (
@@ -287,7 +303,7 @@ def _encode_request(row: RequestRecord) -> Row:
         row.http_status,
         row.response_id,
         row.dialect_version,
-        to_json(row.raw_usage) if row.raw_usage else "[]",
+        list_to_json(row.raw_usage),
         row.quote_nanos,
         row.cost_nanos,
         row.charge_nanos,
@@ -297,7 +313,7 @@ def _encode_request(row: RequestRecord) -> Row:
         row.price_source,
         row.price_date,
         row.cost_basis,
-        to_json(row.flags) if row.flags else "[]",
+        list_to_json(row.flags),
         row.latency_us,
         row.first_byte_us,
         row.created_us,
@@ -328,7 +344,7 @@ def _decode_request(cells: Cells) -> RequestRecord:
         response_id=response_id,
         dialect_version=dialect_version,
         usage=_decode_usage(cells[38:]),
-        raw_usage=tuple(from_json(raw_usage)),
+        raw_usage=list_from_json(raw_usage),
         quote_nanos=quote_nanos,
         cost_nanos=cost_nanos,
         charge_nanos=charge_nanos,
@@ -338,7 +354,7 @@ def _decode_request(cells: Cells) -> RequestRecord:
         price_source=price_source,
         price_date=price_date,
         cost_basis=cost_basis,
-        flags=tuple(from_json(flags)),
+        flags=list_from_json(flags),
         latency_us=latency_us,
         first_byte_us=first_byte_us,
         created_us=created_us,
@@ -389,4 +405,5 @@ REQUESTS = Table(
     references=(Reference(kind=Hold, keys=lambda row: ((row.hold_id,),)), Reference(kind=Customer, keys=_payer)),
     is_sound=lambda row: row.charge_nanos >= 0 and row.uncovered_nanos >= 0,
     is_written_once=True,
+    is_done_with=lambda _: True,
 )

@@ -10,7 +10,15 @@ from lava_proxy.core.entities import (
     Refusal,
     Wallet,
 )
-from lava_proxy.store.table import Cells, Lookup, Reference, Row, Table, from_json, to_json
+from lava_proxy.store.table import (
+    Cells,
+    Lookup,
+    Reference,
+    Row,
+    Table,
+    list_from_json,
+    list_to_json,
+)
 
 
 def _is_open(row: Grant) -> bool:
@@ -30,7 +38,7 @@ def _encode_grant(row: Grant) -> Row:
         row.lapsed_nanos,
         row.priority,
         row.expires_us,
-        to_json(row.meter_ids),
+        list_to_json(row.meter_ids),
         row.status.value,
         row.note,
         row.created_us,
@@ -53,7 +61,7 @@ def _decode_grant(cells: Cells) -> Grant:
         lapsed_nanos=lapsed,
         priority=priority,
         expires_us=expires_us,
-        meter_ids=tuple(from_json(meter_ids)),
+        meter_ids=list_from_json(meter_ids),
         status=GrantStatus(status),
         note=note,
         created_us=created_us,

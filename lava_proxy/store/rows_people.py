@@ -1,7 +1,17 @@
 """Rows of those who use the house: customers, keys, runs, and processes."""
 
 from lava_proxy.core.entities import Customer, CustomerStatus, Instance, Key, KeyScope, Run
-from lava_proxy.store.table import Cells, Lookup, Reference, Row, Table, from_json, to_json
+from lava_proxy.store.table import (
+    Cells,
+    Lookup,
+    Reference,
+    Row,
+    Table,
+    from_json,
+    list_from_json,
+    list_to_json,
+    to_json,
+)
 
 
 def _encode_customer(row: Customer) -> Row:
@@ -54,7 +64,7 @@ def _encode_key(row: Key) -> Row:
         row.hint,
         row.name,
         row.customer_id,
-        to_json(row.meter_ids),
+        list_to_json(row.meter_ids),
         row.run_id,
         row.created_us,
         row.expires_us,
@@ -85,7 +95,7 @@ def _decode_key(cells: Cells) -> Key:
         hint=hint,
         name=name,
         customer_id=customer_id,
-        meter_ids=tuple(from_json(meter_ids)),
+        meter_ids=list_from_json(meter_ids),
         run_id=run_id,
         created_us=created_us,
         expires_us=expires_us,

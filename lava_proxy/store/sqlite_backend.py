@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from operator import itemgetter
+from operator import itemgetter, ne
 from pathlib import Path
 from typing import Any
 
@@ -209,14 +209,15 @@ def _write_rows(connection: sqlite3.Connection, table: Table[Any], puts: Sequenc
 def _update(connection: sqlite3.Connection, table: Table[Any], puts: Sequence[Put]) -> None:
     """Set only the columns that differ in any of the rows: an index that is not concerned stays untouched."""
     rows: list[Row] = []
-    places: set[int] = set()
+    patterns: set[tuple[bool, ...]] = set()
     for put in puts:
         new, old = table.encode(put.new), table.encode(put.old)
         if new != old:
             rows.append(new)
-            places.update(place for place, cell in enumerate(new) if cell != old[place])
+            patterns.add(tuple(map(ne, new, old)))
     if not rows:
         return
+    places = {place for pattern in patterns for place, differs in enumerate(pattern) if differs}
     columns = tuple(table.columns[place] for place in sorted(places))
     pick = itemgetter(*map(table.columns.index, (*table.key, *columns)))
     found = update_rows(connection, table.name, table.key, columns, [pick(row) for row in rows])
@@ -229,7 +230,7 @@ def _update(connection: sqlite3.Connection, table: Table[Any], puts: Sequence[Pu
 def _write_children(connection: sqlite3.Connection, table: Table[Any], new: list[Any], changed: Sequence[Put]) -> None:
     children = table.children
     assert children is not None
-    again = [put.new for put in changed if children.encode(put.new) != children.encode(put.old)]
+    again = [put.new for put in changed if not children.are_same(put.new, put.old)]
     if again:
         delete_rows(connection, children.name, children.columns[0], [table.key_of(row)[0] for row in again])
     rows = [child for row in (*new, *again) for child in children.encode(row)]

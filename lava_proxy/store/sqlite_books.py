@@ -54,11 +54,23 @@ WHERE bucket_us > :since_us - :bucket_us
     AND (:customer_id IS NULL OR customer_id = :customer_id)
 GROUP BY code ORDER BY code
 """
+_SEQUENCES = "SELECT sequence FROM transactions WHERE sequence > :after ORDER BY sequence"
+_SEQUENCES_OF_CUSTOMER = """
+WITH own (sequence) AS (
+    SELECT sequence FROM transactions WHERE customer_id = :customer_id AND request_id IS NULL
+    UNION
+    SELECT sequence FROM requests JOIN transactions USING (request_id) WHERE requests.customer_id = :customer_id
+    UNION
+    SELECT sequence FROM holds JOIN transactions USING (request_id)
+    WHERE holds.customer_id = :customer_id AND state IN ('in_flight', 'reserved')
+)
+SELECT sequence FROM own WHERE sequence > :after ORDER BY sequence
+"""
 _ENTRIES = """
 SELECT sequence, transaction_id, kind, key, at_us, customer_id, request_id, note, actor, previous_hash, hash
 FROM transactions
-WHERE sequence > :after AND (:customer_id IS NULL OR customer_id = :customer_id)
-ORDER BY sequence LIMIT :limit
+WHERE sequence IN (SELECT value FROM json_each(:sequences))
+ORDER BY sequence
 """
 _POSTINGS = """
 SELECT sequence, source, destination, amount_nanos FROM postings
@@ -179,15 +191,14 @@ class SqliteBooks:
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """See ``core.ports.Books``."""
+        sql = _SEQUENCES if customer_id is None else _SEQUENCES_OF_CUSTOMER
         with self._session() as connection:
-            while True:
-                values = {"after": after, "customer_id": customer_id, "limit": _ENTRIES_AT_ONCE}
-                found = connection.execute(_ENTRIES, values).fetchall()
-                if not found:
-                    return
-                postings = _postings(connection, [cells[0] for cells in found])
-                yield from (_entry(cells, postings.get(cells[0], ())) for cells in found)
-                after = found[-1][0]
+            numbers = connection.execute(sql, {"after": after, "customer_id": customer_id})
+            while found := numbers.fetchmany(_ENTRIES_AT_ONCE):
+                sequences = to_json([number for (number,) in found])
+                postings = _postings(connection, sequences)
+                entries = connection.execute(_ENTRIES, {"sequences": sequences}).fetchall()
+                yield from (_entry(cells, postings.get(cells[0], ())) for cells in entries)
 
     def rows[T: Entity](self, kind: type[T]) -> Iterator[T]:
         """See ``core.ports.Books``."""
@@ -246,9 +257,9 @@ def _select(table: Table[Any], where: list[str]) -> str:
     return f"{select_sql(table.name, table.columns, table.derived)}{' WHERE ' if where else ''}{' AND '.join(where)}"
 
 
-def _postings(connection: sqlite3.Connection, sequences: list[int]) -> dict[int, tuple[Posting, ...]]:
+def _postings(connection: sqlite3.Connection, sequences: str) -> dict[int, tuple[Posting, ...]]:
     found: dict[int, list[Posting]] = {}
-    for sequence, source, destination, amount_nanos in connection.execute(_POSTINGS, {"sequences": to_json(sequences)}):
+    for sequence, source, destination, amount_nanos in connection.execute(_POSTINGS, {"sequences": sequences}):
         posting = Posting(source=source, destination=destination, amount_nanos=amount_nanos)
         found.setdefault(sequence, []).append(posting)
     return {sequence: tuple(postings) for sequence, postings in found.items()}

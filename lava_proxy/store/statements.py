@@ -53,10 +53,10 @@ def delete_rows(connection: sqlite3.Connection, name: str, column: str, values: 
 
 
 @lru_cache(maxsize=256)
-def select_sql(name: str, columns: tuple[str, ...], derived: str = "") -> str:
+def select_sql(name: str, columns: tuple[str, ...], derived: str = "", *, source: str = "") -> str:
     """``SELECT`` of a table's own cells, without a condition."""
     cells = ", ".join(f"{name}.{column}" for column in columns)
-    return f"SELECT {cells}{', ' if derived else ''}{derived} FROM {name}"  # noqa: S608 - names are ours
+    return f"SELECT {cells}{', ' if derived else ''}{derived} FROM {source or name}"  # noqa: S608 - names are ours
 
 
 def order_sql(table: Table[Any]) -> str:
@@ -70,11 +70,12 @@ def _load_sql(table: Table[Any], count: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _load_text(name: str, columns: tuple[str, ...], derived: str, key: tuple[str, ...], count: int) -> str:
-    columns_of_key, values = (
-        (key[0], _marks(count)) if len(key) == 1 else (f"({', '.join(key)})", f"VALUES {_values(len(key), count)}")
+    """A join in this order, since SQLite would look for a list of composite keys by reading the whole table."""
+    same = " AND ".join(f"{name}.{column} = wanted.column{number}" for number, column in enumerate(key, 1))
+    select = select_sql(
+        name, columns, derived, source=f"(VALUES {_values(len(key), count)}) AS wanted CROSS JOIN {name}"
     )
-    where = f"{columns_of_key} IN ({values})"
-    return f"{select_sql(name, columns, derived)} WHERE {where}"
+    return f"{select} WHERE {same}"
 
 
 def _find_sql(table: Table[Any], column: str, where: str) -> str:

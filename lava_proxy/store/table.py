@@ -15,6 +15,16 @@ to_json = json.JSONEncoder(separators=(",", ":")).encode
 from_json = json.loads
 
 
+def list_to_json(texts: tuple[str, ...]) -> str:
+    """A list of texts; most are empty."""
+    return to_json(texts) if texts else "[]"
+
+
+def list_from_json(text: str) -> tuple[Any, ...]:
+    """The texts of such a list."""
+    return tuple(from_json(text)) if text != "[]" else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup[E]:
     """A column that ``Rows.find`` may name, because an index stands behind it."""
@@ -44,6 +54,8 @@ class Children[E]:
     columns: tuple[str, ...]
     """The first one names the owner."""
     encode: Callable[[E], tuple[Row, ...]]
+    are_same: Callable[[E, E], bool]
+    """True where two values of a row have equal children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,8 @@ class Table[E]:
     """Every put is a new row; nothing is ever replaced."""
     is_written_once: bool = False
     """A row is put when it is new; who replaces one has read it before."""
+    is_done_with: Callable[[E], bool] | None = None
+    """Which rows will hardly be read again; ``None``: any row may be."""
 
     def lookup(self, column: str, value: Cell) -> Lookup[E]:
         """The lookup by this column.

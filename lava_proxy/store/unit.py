@@ -12,15 +12,14 @@ grown large.
 from collections.abc import Callable
 from typing import Any, cast
 
-from lava_proxy.core.entities import Entity, Event, Hold, JournalEntry, RequestRecord, Transaction
+from lava_proxy.core.entities import Entity, Event, JournalEntry, Transaction
 from lava_proxy.core.journal import GENESIS_HASH, link_hash
 from lava_proxy.core.ports import Decision
 from lava_proxy.store.backend import Backend, Batch, Head, Put
-from lava_proxy.store.rows_calls import OPEN_STATES
 from lava_proxy.store.table import Cell, Key, Lookup, Table
 from lava_proxy.store.tables import TABLES, table_of
 
-KNOWN_ROWS_MAX = 4096
+KNOWN_ROWS_MAX = 8192
 
 type _Keys = dict[Key, None]
 
@@ -35,6 +34,7 @@ class Unit:
         self._found: dict[tuple[type, str], dict[Cell, _Keys]] = _by_lookup()
         self._dirty: dict[type, dict[Key, Any]] = {kind: {} for kind in TABLES}
         self._touched: dict[tuple[type, str], dict[Cell, _Keys]] = _by_lookup()
+        self._untouched: dict[type, list[Any]] = {kind: [] for kind in TABLES}
         self._appended: dict[type, list[Any]] = {kind: [] for kind, table in TABLES.items() if table.is_appended}
         self._transactions: list[Transaction] = []
         self._event_sequence = 0
@@ -66,7 +66,8 @@ class Unit:
             if table.is_appended:
                 self._append(table, row)
             else:
-                self._put(table, row)
+                self._dirty[table.kind][table.key_of(row)] = row
+                self._untouched[table.kind].append(row)
 
     def is_clean(self) -> bool:
         """True where there is nothing to write."""
@@ -95,7 +96,7 @@ class Unit:
             if appended:
                 self._forget(kind)
         self._drop_changes()
-        if sum(map(len, self._known.values())) + sum(map(len, self._found.values())) > KNOWN_ROWS_MAX:
+        if sum(map(len, self._known.values())) > KNOWN_ROWS_MAX or sum(map(len, self._found.values())) > KNOWN_ROWS_MAX:
             self._forget()
 
     def abandon(self) -> None:
@@ -127,6 +128,8 @@ class Unit:
         keys = self._found[spot].get(value)
         if keys is None:
             keys = self._found[spot][value] = self._look_up(table, column, value)
+        if self._untouched[table.kind]:
+            self._touch(table)
         touched = self._touched[spot].get(value)
         if touched:
             keys = keys | touched
@@ -141,21 +144,21 @@ class Unit:
             keys[key] = None
         return keys
 
-    def _put(self, table: Table[Any], row: Any) -> None:
-        key = table.key_of(row)
-        self._dirty[table.kind][key] = row
-        self._touch(table, key, row)
-
     def _append(self, table: Table[Any], row: Any) -> None:
         if type(row) is Event:
             self._event_sequence += 1
             row = _numbered(row, self._event_sequence)
-            self._touch(table, table.key_of(row), row)
+            self._untouched[table.kind].append(row)
         self._appended[table.kind].append(row)
 
-    def _touch(self, table: Table[Any], key: Key, row: Any) -> None:
+    def _touch(self, table: Table[Any]) -> None:
+        """Index the changed rows of a kind by what they may be found by: only when somebody looks."""
+        rows = self._untouched[table.kind]
         for column, lookup in table.lookups.items():
-            self._touched[table.kind, column].setdefault(lookup.value(row), {})[key] = None
+            touched = self._touched[table.kind, column]
+            for row in rows:
+                touched.setdefault(lookup.value(row), {})[table.key_of(row)] = None
+        rows.clear()
 
     def _learn_what_is_replaced(self) -> None:
         """Read, in one go per table, the rows that steps put without having read them."""
@@ -185,13 +188,17 @@ class Unit:
             found = self._found[table.kind, column]
             if found:
                 _move_keys(found, lookup, known, rows)
-        known.update(rows)
+        if table.is_done_with is None:
+            known.update(rows)
+            return
         for key, row in rows.items():
-            if _is_done_with(row):
+            if table.is_done_with(row):
                 known.pop(key, None)
+            else:
+                known[key] = row
 
     def _drop_changes(self) -> None:
-        for layer in (self._dirty, self._touched, self._appended):
+        for layer in (self._dirty, self._touched, self._untouched, self._appended):
             for changes in cast("dict[Any, dict[Any, Any] | list[Any]]", layer).values():
                 changes.clear()
         self._transactions.clear()
@@ -228,15 +235,12 @@ def _move_keys(found: dict[Cell, _Keys], lookup: Lookup[Any], known: dict[Key, A
     """Keep the keys found by a value in step with rows that change it."""
     for key, row in rows.items():
         old = known.get(key)
+        if old is not None and lookup.value(old) == lookup.value(row) and lookup.has(old) == lookup.has(row):
+            continue
         if old is not None and (keys := found.get(lookup.value(old))) is not None:
             keys.pop(key, None)
         if lookup.has(row) and (keys := found.get(lookup.value(row))) is not None:
             keys[key] = None
-
-
-def _is_done_with(row: Any) -> bool:
-    """True for rows that are hardly read again: what a call leaves behind."""
-    return type(row) is RequestRecord or (type(row) is Hold and row.state not in OPEN_STATES)
 
 
 def _numbered(event: Event, sequence: int) -> Event:

@@ -27,6 +27,8 @@ from lava_proxy.store.unit import Unit
 REST_SECONDS = 1.0
 """How long nothing must have come before the backend gets time for upkeep."""
 
+GATHER_SECONDS = 0.0003
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -57,6 +59,7 @@ class Writer:
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[Step] = deque()
         self._group: list[Step] = []
+        self._expected = 0
         self._failure = ""
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -119,9 +122,18 @@ class Writer:
                 if self._is_closing:
                     return None
                 self._wake.wait(REST_SECONDS)
+            if 0 < len(self._queue) < self._expected // 2:
+                self._gather()
             count = min(len(self._queue), GROUP_STEPS_MAX)
+            self._expected = count
             self._group = [self._queue.popleft() for _ in range(count)]
             return self._group
+
+    def _gather(self) -> None:
+        """After a large group, give those whose steps it resolved a moment to ask again: a sync costs more than the wait."""
+        give_up_at = time.monotonic() + GATHER_SECONDS
+        while len(self._queue) < self._expected // 2 and self._wake.wait(give_up_at - time.monotonic()):
+            pass
 
     def _run(self, group: list[Step]) -> None:
         steps = [step for step in group if step.future.set_running_or_notify_cancel()]
