@@ -9,7 +9,10 @@ import hashlib
 import os
 import secrets
 import tempfile
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +21,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lava_proxy.core.errors import LavaError
@@ -28,6 +33,7 @@ CERTIFICATE_FILE: Final = "mitmproxy-ca-cert.pem"
 """The certificate alone: what clients are given to trust."""
 
 _VALID = datetime.timedelta(days=3650)
+_THROW_AWAY = datetime.timedelta(days=9)
 _BACKDATED = datetime.timedelta(days=2)  # for clients whose clock is behind
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -102,30 +108,92 @@ def open_sealed(key: bytes, sealed: bytes, *, purpose: str) -> bytes:
     raise SealBroken("What was sealed cannot be opened.", hint="Was the home's key file replaced?", purpose=purpose)
 
 
-def _make_authority(now: datetime.datetime) -> bytes:
-    """Key and self-signed certificate, PEM, after RFC 5280 to the letter: Python 3.13 refuses less."""
-    key = ec.generate_private_key(ec.SECP256R1())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedCertificate:
+    """A server's certificate with its key, and the authority that signed it and then was forgotten. All PEM."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes
+
+
+def issue_server_certificate(names: Sequence[str], *, now: datetime.datetime | None = None) -> IssuedCertificate:
+    """A throw-away certificate for a server with these host names, for a week."""
+    began = (now or datetime.datetime.now(datetime.UTC)) - _BACKDATED  # noqa: TID251 a validity, no instant of the books
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = _self_signed(authority_key, "Lava throw-away CA", began, began + _THROW_AWAY)
     public = key.public_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Lava Proxy CA ({_short_id(public)})")])
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now - _BACKDATED + _VALID)
+        _begin(public, names[0], began, began + _THROW_AWAY, issuer=authority.subject)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return IssuedCertificate(
+        certificate=certificate.public_bytes(pem), key=_private(key), authority=authority.public_bytes(pem)
+    )
+
+
+def java_trust_store(certificates: bytes, *, password: str) -> bytes:
+    """PEM certificates as a PKCS #12 store that Java takes for trusted ones (it wants them marked so)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # public roots of old break a rule or two
+        loaded = x509.load_pem_x509_certificates(certificates)
+    entries = [pkcs12.PKCS12Certificate(each, f"{number}".encode()) for number, each in enumerate(loaded)]
+    return pkcs12.serialize_java_truststore(entries, serialization.BestAvailableEncryption(password.encode()))
+
+
+def _make_authority(now: datetime.datetime) -> bytes:
+    """Key and certificate, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    began = now - _BACKDATED
+    certificate = _self_signed(key, f"Lava Proxy CA ({_short_id(key.public_key())})", began, began + _VALID)
+    return _private(key) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _self_signed(
+    key: ec.EllipticCurvePrivateKey, name: str, began: datetime.datetime, ends: datetime.datetime
+) -> x509.Certificate:
+    """An authority's certificate after RFC 5280 to the letter: Python 3.13 refuses less."""
+    public = key.public_key()
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
+        _begin(public, name, began, ends, issuer=issuer)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_signs_certificates(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
+
+
+def _begin(
+    public: ec.EllipticCurvePublicKey,
+    name: str,
+    began: datetime.datetime,
+    ends: datetime.datetime,
+    *,
+    issuer: x509.Name,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(began)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _signs_certificates() -> x509.KeyUsage:
