@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lava_proxy.core.identity import NO_USER
 
@@ -44,8 +44,8 @@ NODE_PRELOAD = Path(__file__).with_name("node_preload.cjs")
 class Access:
     """How a program reaches the proxy and who it is there."""
 
-    host: str
-    port: int
+    address: str
+    """The port as a URL, without credentials: ``http://127.0.0.1:8080``."""
     user: str = NO_USER
     """A customer; ``-`` names none."""
     key: str = ""
@@ -54,12 +54,16 @@ class Access:
     @property
     def proxy_url(self) -> str:
         """With the credentials, percent-encoded."""
-        return f"http://{quote(self.user, safe='')}:{quote(self.key, safe='')}@{self.address}"
+        scheme, _, place = self.address.partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(self.key, safe='')}@{place}"
 
     @property
-    def address(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+    def host(self) -> str:
+        return urlsplit(self.address).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.address).port or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +125,11 @@ def _node_options(theirs: str) -> str:
 
 
 def _java_options(theirs: str, access: Access, trust: TrustFiles, no_proxy: str) -> str:
-    host, _, port = access.address.rpartition(":")
     options = [
-        f"-Dhttps.proxyHost={host.strip('[]')}",
-        f"-Dhttps.proxyPort={port}",
-        f"-Dhttp.proxyHost={host.strip('[]')}",
-        f"-Dhttp.proxyPort={port}",
+        f"-Dhttps.proxyHost={access.host}",
+        f"-Dhttps.proxyPort={access.port}",
+        f"-Dhttp.proxyHost={access.host}",
+        f"-Dhttp.proxyPort={access.port}",
         f'"-Dhttp.nonProxyHosts={_java_exceptions(no_proxy)}"',
         "-Djdk.http.auth.tunneling.disabledSchemes=",
     ]

@@ -146,10 +146,11 @@ function install() {
 
 function openTunnel(net, proxy, host, port, callback) {
   const target = `${net.isIPv6(host) ? `[${host}]` : host}:${port}`;
-  const socket = net.connect({ host: proxy.host, port: proxy.port });
+  const place = { host: proxy.host, port: proxy.port };
+  const socket = proxy.isSecure ? require('node:tls').connect({ ...place, servername: proxy.servername }) : net.connect(place);
   let head = Buffer.alloc(0);
   socket.setNoDelay(true);
-  socket.once('connect', () => socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${proxy.authorization}\r\n`));
+  socket.once(proxy.isSecure ? 'secureConnect' : 'connect', () => socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${proxy.authorization}\r\n`));
   socket.on('readable', read);
   socket.once('error', fail);
   socket.once('close', fail);
@@ -197,7 +198,10 @@ function readProxy(name) {
     const credentials = `${user}:${decodeURIComponent(url.password)}`;
     const isNamed = url.username || url.password;
     const authorization = isNamed ? `Proxy-Authorization: Basic ${Buffer.from(credentials).toString('base64')}\r\n` : '';
-    return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || 80, authorization };
+    const isSecure = url.protocol === 'https:';
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const servername = /^[\d.]+$|:/.test(host) ? '' : host;
+    return { host, servername, port: Number(url.port) || (isSecure ? 443 : 80), isSecure, authorization };
   } catch {
     return null;
   }

@@ -25,7 +25,7 @@ from lava_proxy.cli.shells import Shell, render
 from lava_proxy.cli.trust import read_certificates, write_atomically, write_bundles
 from tests.support.certificates import make_authority
 
-ACCESS = Access(host="127.0.0.1", port=8080, user="cus@t:1", key="lava_rk_ID_secret", run_id="run_1")
+ACCESS = Access(address="http://127.0.0.1:8080", user="cus@t:1", key="lava_rk_ID_secret", run_id="run_1")
 NO_TRUST = TrustFiles(variables={})
 
 
@@ -39,12 +39,6 @@ def test_credentials_are_percent_encoded_in_the_proxy_url() -> None:
     url = urlsplit(ACCESS.proxy_url)
     assert (unquote(url.username or ""), unquote(url.password or "")) == ("cus@t:1", "lava_rk_ID_secret")
     assert (url.hostname, url.port) == ("127.0.0.1", 8080)
-
-
-def test_a_wildcard_address_is_called_on_loopback() -> None:
-    assert Access(host="0.0.0.0", port=1).address == "127.0.0.1:1"
-    assert Access(host="::", port=1).address == "[::1]:1"
-    assert Access(host="::1", port=1).address == "[::1]:1"
 
 
 def test_the_proxy_is_named_in_both_spellings() -> None:

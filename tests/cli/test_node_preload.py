@@ -49,7 +49,7 @@ def tunnels(provider: StandIn) -> Iterator[TunnelProxy]:
 def ask(script: str, port: int, ca: Path, **present: str) -> list[str]:
     assert NODE is not None
     trust = TrustFiles(variables={"NODE_EXTRA_CA_CERTS": ca})
-    variables = build_variables(present, Access(host="127.0.0.1", port=port, user="cus@t", key="k:1"), trust)
+    variables = build_variables(present, Access(address=f"http://127.0.0.1:{port}", user="cus@t", key="k:1"), trust)
     answer = subprocess.run(
         [NODE, "-e", ASK + script],
         env=child_environment({"PATH": os.environ["PATH"], **present}, variables),

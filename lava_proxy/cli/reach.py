@@ -1,0 +1,76 @@
+"""The running proxy of a home: found, asked whether it is ready, started where there is none."""
+
+import http.client
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lava_proxy.core.errors import NotReachable
+
+if TYPE_CHECKING:
+    from lava_proxy.services.presence import Presence
+    from lava_proxy.wiring import House
+
+_ASK_SECONDS = 5
+_LAVA = (sys.executable, "-c", "from lava_proxy.cli import main; main()")
+
+
+def find_proxy(house: "House") -> "Presence | None":
+    """The proxy of this home and instance, if one runs."""
+    from lava_proxy.services.presence import read_presence
+
+    return read_presence(house.home.run_folder, house.settings.instance)
+
+
+def ready_proxy(house: "House") -> "Presence":
+    """A proxy that is ready: the one that runs, else one that is started now and stays.
+
+    Raises:
+        NotReachable: it could not be started, or does not take calls now; the message has its reason.
+    """
+    presence = find_proxy(house) or _start(house)
+    reason = why_not_ready(presence)
+    if reason:
+        raise NotReachable(
+            f"The proxy at {presence.proxy_url} does not take calls now: {reason}.", hint="`lava doctor` tells more."
+        )
+    return presence
+
+
+def why_not_ready(presence: "Presence") -> str | None:
+    """What ``/readyz`` says against it, or ``None``."""
+    try:
+        status, body = _ask(presence.proxy_url)
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    return None if status == 200 else body.decode(errors="replace")[:300]
+
+
+def _start(house: "House") -> "Presence":
+    command = [*_LAVA, "up", "--detach", "--home", str(house.home.folder)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    presence = find_proxy(house)
+    if done.returncode or presence is None:
+        said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
+        raise NotReachable(f"The proxy could not be started: {said}", hint="`lava up` in the foreground shows why.")
+    return presence
+
+
+def _ask(address: str) -> tuple[int, bytes]:
+    url = urlsplit(address)
+    host, port = url.hostname or "", url.port or 0
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        # our own process on this machine, found by its lock: its certificate may well name the public host only
+        context = ssl._create_unverified_context()  # noqa: S323
+        connection = http.client.HTTPSConnection(host, port, timeout=_ASK_SECONDS, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=_ASK_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, answer.read(4096)
+    finally:
+        connection.close()
