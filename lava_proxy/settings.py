@@ -249,6 +249,15 @@ def load_settings(home: Home, overrides: Mapping[str, object] | None = None) -> 
     return _validate(_read_file(home), _read_environment(), given, home)
 
 
+def explain_sources(home: Home) -> dict[str, str]:
+    """Where each setting that is not at its default comes from: the file, or a variable.
+
+    Raises:
+        InvalidSettings
+    """
+    return _places(_read_file(home), _read_environment(), {}, home)
+
+
 def change_file(home: Home, key: str, value: object | None) -> Settings:
     """Write one key into ``lava.toml`` (``None`` takes it out) and give the settings that hold from then on.
 
@@ -290,12 +299,17 @@ def _validate(
     try:
         return Settings.model_validate({**file, **environment, **given})
     except ValidationError as error:
-        places = {
-            **dict.fromkeys(file, str(home.settings_file)),
-            **{key: f"{ENV_PREFIX}{key.upper()}" for key in environment},
-            **{key: f"--{key.replace('_', '-')}" for key in given},
-        }
-        raise _explain(error, places) from None
+        raise _explain(error, _places(file, environment, given, home)) from None
+
+
+def _places(
+    file: Mapping[str, object], environment: Mapping[str, object], given: Mapping[str, object], home: Home
+) -> dict[str, str]:
+    return {
+        **dict.fromkeys(file, str(home.settings_file)),
+        **{key: f"{ENV_PREFIX}{key.upper()}" for key in environment},
+        **{key: f"--{key.replace('_', '-')}" for key in given},
+    }
 
 
 def _explain(error: ValidationError, places: Mapping[str, str]) -> InvalidSettings:

@@ -19,6 +19,7 @@ from lava_proxy.core.wallet import available_nanos
 from lava_proxy.dialects.base import Dialect
 from lava_proxy.prices import PriceBook
 from lava_proxy.providers import Action, Provider, ProviderIndex
+from lava_proxy.services.catalogue import by_maker
 from lava_proxy.services.claims import Said
 from lava_proxy.services.documents import Document, amount
 from lava_proxy.services.exchange import Head, Via
@@ -26,9 +27,6 @@ from lava_proxy.services.faults import fault_of
 from lava_proxy.services.planning import Planner, Recognised
 from lava_proxy.services.quoting import Quote
 from lava_proxy.settings import Settings
-
-MAKERS = ("openai", "anthropic", "google", "mistral", "xai", "deepseek")
-"""Where several providers have a model and none is named, its maker is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,8 +236,7 @@ class Quotes:
             if found is None:
                 raise NotFound(f"There is no provider {provider_id!r}.", hint="`lava providers list` shows them all.")
             return (found,)
-        order = {name: place for place, name in enumerate(MAKERS)}
-        return tuple(sorted(self._providers.providers, key=lambda p: (order.get(p.id, len(order)), p.id)))
+        return by_maker(self._providers)
 
 
 def quote_document(answer: QuoteAnswer) -> Document:

@@ -1,6 +1,6 @@
 """Requests: finished ones from their records, those in flight from their holds, both as one list."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lava_proxy.core.entities import Hold, JournalEntry, Meter, MeterVersion, RequestRecord, RequestStatus
@@ -78,6 +78,17 @@ class Requests:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self._entry_after(middle) is not None else (low, middle)
         return low
+
+    def follow(self, which: RequestFilter, *, pause: Callable[[], None]) -> Iterator[Call]:
+        """Requests as they end, from now on, without end; ``pause`` is called when there is nothing new."""
+        sequence = self.last_sequence()
+        while True:
+            news = list(self.resolved_after(sequence, which))  # all at once: nothing is kept open while somebody reads
+            for at, call in news:
+                sequence = at
+                if call is not None:
+                    yield call
+            pause()
 
     def resolved_after(self, sequence: int, which: RequestFilter) -> Iterator[tuple[int, Call | None]]:
         """Requests whose record was written after this point of the journal, in that order, each with its own point.
