@@ -33,10 +33,11 @@ class AnswerReader:
         self._pile: list[bytes] = []
         self._pile_size = 0
         self._is_over = False
+        self._last_reading: Reading | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """Take ``chunk`` as it came; give what goes on to the client."""
-        if chunk:
+        if chunk and not self._is_over:
             self._pile.append(chunk)
             self._pile_size += len(chunk)
             if self._pile_size >= _BLOCK_BYTES:
@@ -50,13 +51,22 @@ class AnswerReader:
 
     def reading(self) -> Reading:
         """What was found so far."""
+        if self._last_reading is not None:
+            return self._last_reading
         self._digest()
         if self._decoder.has_failed:
             return Reading(usage=NO_USAGE, flags=("decode_failed",))
-        interpreter = self._interpreter.copy()
+        if not self._is_over:
+            return self._read_with(self._interpreter.copy())
+        self._last_reading = self._read_with(self._interpreter)
+        return self._last_reading
+
+    def _read_with(self, interpreter: Interpreter) -> Reading:
+        """The reading when the body ends here: ``interpreter`` is given what is still held back."""
         self._body.finish(interpreter)
         found = interpreter.reading()
-        return replace(found, flags=(*self._body.flags(is_over=self._is_over), *found.flags))
+        flags = tuple(self._body.flags(is_over=self._is_over))
+        return replace(found, flags=(*flags, *found.flags)) if flags else found
 
     def _digest(self) -> None:
         if not self._pile:

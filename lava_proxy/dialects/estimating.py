@@ -1,9 +1,10 @@
 """Token counts where a provider gives none: from the size of the text, rounded up.
 
 The rule: one token for each 3 UTF-8 bytes of text, rounded up, and 16 tokens more for what frames it: roles, the
-markup of tool calls. Tokenizers of today make one token of 4 to 5 bytes of English, 3 to 4 of code and JSON, and about
-one of each Chinese or Japanese character (3 bytes); so the rule lies a quarter to a half above prose, and below only for
-long runs of digits, base64 and rare scripts. No tokenizer makes more tokens than bytes.
+markup of tool calls. Recorded answers of 150 and more tokens of plain text have a median of 4.1 to 4.8 bytes a token by
+model, and 3.0 with the newest Claude; a Chinese or Japanese character has 3 bytes and is about one token. So the rule
+lies a quarter to a half above prose, and below only for long runs of digits, base64 and rare scripts, and for thinking
+that is charged and not shown. No tokenizer makes more tokens than bytes.
 """
 
 from dataclasses import replace

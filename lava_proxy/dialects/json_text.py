@@ -13,6 +13,9 @@ _LARGEST_COUNT = 10**15
 _DEEPEST_FIGURES = 8
 _MOST_FIGURES = 400
 _ENUM = re.compile(r"[A-Za-z0-9_.:/@+-]{1,80}\Z")
+_SHORT_FIGURES = 2_000
+_ONLY_FIGURES = re.compile(r'(?:[{}\[\],0-9-]++|"[A-Za-z0-9_.:/@+-]{1,80}":|true|false|null)+')
+"""The usual usage object: whole numbers under plain names. Anything else is written figure by figure."""
 
 
 def _no_constant(_: str) -> None:
@@ -60,13 +63,11 @@ def as_objects(value: object) -> Iterator[JsonObject]:
 
 def count_of(value: object) -> int | None:
     """A count of something: a whole number from 0 up, a fraction rounded up. Anything else is ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, int):
+        return value if 0 <= value <= _LARGEST_COUNT and value is not True and value is not False else None
+    if not isinstance(value, Decimal) or not value.is_finite() or value.adjusted() > 15:
         return None
-    if isinstance(value, Decimal):
-        if not value.is_finite() or value.adjusted() > 15:
-            return None
-        value = int(value.to_integral_value(rounding=ROUND_CEILING))
-    return value if 0 <= value <= _LARGEST_COUNT else None
+    return count_of(int(value.to_integral_value(rounding=ROUND_CEILING)))
 
 
 def amount_of(value: object) -> Decimal | None:
@@ -114,6 +115,12 @@ def overlay(below: JsonObject, above: JsonObject, *, depth: int = _DEEPEST_FIGUR
 
 def figures_text(usage: JsonObject) -> str:
     """``usage`` as JSON with its numbers, booleans, nulls and enum-like words; free text and whatever is deep is left out."""
+    try:
+        text = json.dumps(usage, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        text = ""
+    if len(text) <= _SHORT_FIGURES and _ONLY_FIGURES.fullmatch(text):
+        return text
     budget = [_MOST_FIGURES]
     return _write(usage, _DEEPEST_FIGURES, budget) or "{}"
 
