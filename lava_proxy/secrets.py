@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lava_proxy.core.errors import LavaError
+from lava_proxy.core.errors import InvalidInput
 
 AUTHORITY_FILE: Final = "mitmproxy-ca.pem"
 """Key and certificate, readable by the owner alone. The names are mitmproxy's."""
@@ -40,10 +40,8 @@ _NONCE_BYTES: Final = 12
 _SEAL_VERSION: Final = b"\x01"
 
 
-class SealBroken(LavaError):
+class SealBroken(InvalidInput):
     """What was sealed cannot be opened: it was sealed with another key or for another purpose, or was changed."""
-
-    code = "seal_broken"
 
 
 def ensure_authority(folder: Path, *, now: datetime.datetime | None = None) -> Path:
@@ -71,6 +69,16 @@ def authority_name(folder: Path) -> str:
     """The name under which clients see the authority."""
     certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes())
     return certificate.subject.rfc4514_string().removeprefix("CN=")
+
+
+def authority_ends(folder: Path) -> datetime.datetime:
+    """When the authority's certificate ends, UTC.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: the file is no certificate.
+    """
+    return x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes()).not_valid_after_utc
 
 
 def ensure_home_key(file: Path) -> bytes:

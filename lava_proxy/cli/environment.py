@@ -17,7 +17,7 @@ PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "GR
 """Both spellings: curl and others ignore the upper-case HTTP_PROXY, some programs the lower-case ones."""
 
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
-NEVER_PROXIED = ("localhost", "127.0.0.1", "::1", "169.254.169.254", "fd00:ec2::254", "metadata.google.internal")
+NEVER_PROXIED = ("localhost", "127.0.0.1", "::1", "169.254.169.254", "metadata.google.internal")
 
 REPLACING_VARIABLES = (
     "SSL_CERT_FILE",

@@ -1,6 +1,7 @@
 """The running proxy of a home: found, asked whether it is ready, started where there is none."""
 
 import http.client
+import socket
 import ssl
 import subprocess
 import sys
@@ -46,6 +47,24 @@ def why_not_ready(presence: "Presence") -> str | None:
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     return None if status == 200 else body.decode(errors="replace")[:300]
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Whether a proxy could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def stop_proxy(house: "House") -> None:
+    """End the proxy of this home as `lava down` does."""
+    command = [*_LAVA, "down", "--home", str(house.home.folder)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _start(house: "House") -> "Presence":

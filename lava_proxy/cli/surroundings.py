@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lava_proxy.services.runs import RunTerms, StartedRun
     from lava_proxy.wiring import House
 
-MASKED_KEY = "lava_rk_…"
+MASKED_KEY = "lava_rk_xxxxxxxxxxxx"
 _JAVA_PASSWORD = "changeit"
 
 
