@@ -13,6 +13,7 @@ from lava_proxy.dialects.request_size import (
     IMAGE_TOKENS_OF_4O_MINI,
     LARGEST_FILE_TOKENS,
     LOW_DETAIL_IMAGE_TOKENS,
+    OWN_TOOL_TOKENS,
     TOOL_USE_TOKENS,
     UNSEEN_TOKENS,
 )
@@ -126,12 +127,12 @@ def test_what_the_request_only_points_to_is_estimated() -> None:
         == UNSEEN_TOKENS
     )
     declared = {"contents": [], "tools": [{"functionDeclarations": [{"name": "go"}]}]}
-    assert facts_of("gemini_generate", declared).input_other_tokens == 0
+    assert facts_of("gemini_generate", declared).input_other_tokens == OWN_TOOL_TOKENS
 
 
 def test_anthropics_tools_bring_a_hidden_prompt() -> None:
     own = {"messages": [], "tools": [{"name": "go", "input_schema": {}}]}
-    assert facts_of("anthropic_messages", own).input_other_tokens == TOOL_USE_TOKENS
+    assert facts_of("anthropic_messages", own).input_other_tokens == TOOL_USE_TOKENS + OWN_TOOL_TOKENS
     bash = {"messages": [], "tools": [{"type": "bash_20250124", "name": "bash"}]}
     assert facts_of("anthropic_messages", bash).input_other_tokens == 2 * TOOL_USE_TOKENS
 
