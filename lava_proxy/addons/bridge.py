@@ -1,0 +1,42 @@
+"""From the futures of other threads to the event loop, without holding either up.
+
+``asyncio.wrap_future`` would cancel the other side's future when its waiter is cancelled; an admission must never be
+lost like that. Here a waiter only learns that a future is done, and the loop is woken once for many of them.
+"""
+
+import asyncio
+from collections import deque
+from concurrent.futures import Future
+
+
+class Bridge:
+    """For one event loop; ``waiter`` is called on its thread."""
+
+    def __init__(self) -> None:
+        self._done: deque[asyncio.Future[None]] = deque()
+        self._is_woken = False
+
+    def waiter[T](self, future: Future[T]) -> asyncio.Future[None]:
+        """Is done, without a value, when ``future`` is. Whoever waits may also end it early."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def tell(_: Future[T]) -> None:
+            self._done.append(waiter)
+            if not self._is_woken:
+                self._is_woken = True
+                loop.call_soon_threadsafe(self._flush)
+
+        future.add_done_callback(tell)
+        return waiter
+
+    def _flush(self) -> None:
+        self._is_woken = False  # before the queue is read: who comes now wakes the loop again
+        while self._done:
+            release(self._done.popleft())
+
+
+def release(waiter: "asyncio.Future[None]") -> None:
+    """End a waiter, if it has not ended."""
+    if not waiter.done():
+        waiter.set_result(None)

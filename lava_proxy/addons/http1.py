@@ -1,0 +1,154 @@
+"""mitmproxy's HTTP/1 connections with a short way for heads that are plainly well-formed.
+
+Stock mitmproxy checks the type of every field of every message and converts every header name on every lookup: a fifth of
+the time of a call. Here a head with nothing unusual in it is read directly; any other is left, untouched, to mitmproxy,
+which knows all the cases and words all the complaints. What the headers say is validated by mitmproxy either way.
+"""
+
+import time
+from typing import Any
+
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy.http import Headers, Request, RequestData, Response, ResponseData
+from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseHeaders
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_body_reader
+
+_HEAD_END = b"\r\n\r\n"
+_HTTP11 = b"HTTP/1.1"
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+class QuickHeaders(Headers):
+    """``Headers`` that compare names as they stand."""
+
+    def get_all(self, name: str | bytes) -> list[str]:
+        key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
+        return [value.decode("utf-8", "surrogateescape") for field, value in self.fields if field.lower() == key]
+
+    def __getitem__(self, key: str | bytes) -> str:
+        values = self.get_all(key)
+        if not values:
+            raise KeyError(key)
+        return ", ".join(values)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str | bytes) and bool(self.get_all(key))
+
+    def get(self, key: str | bytes, default: Any = None) -> Any:
+        values = self.get_all(key)
+        return ", ".join(values) if values else default
+
+
+class QuickHttp1Server(Http1Server):
+    """The client's side of a connection."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        found = read_request(self.buf) if isinstance(event, events.DataReceived) else None
+        if found is None:
+            yield from super().read_headers(event)
+            return
+        self.request, body_size = found
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, body_size == 0))
+        self.body_reader = make_body_reader(body_size)
+        self.state = self.read_body
+        yield from self.state(event)
+
+
+class QuickHttp1Client(Http1Client):
+    """The provider's side of a connection."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        is_answer = isinstance(event, events.DataReceived) and self.request is not None
+        found = read_response(self.buf, self.request) if is_answer and self.request else None
+        if found is None:
+            yield from super().read_headers(event)
+            return
+        assert self.stream_id is not None
+        self.response, body_size = found
+        yield ReceiveHttp(ResponseHeaders(self.stream_id, self.response, body_size == 0))
+        self.body_reader = make_body_reader(body_size)
+        self.state = self.read_body
+        yield from self.state(event)
+
+
+def read_request(buffer: ReceiveBuffer) -> tuple[Request, int | None] | None:
+    """A request in origin form and the size of its body; ``None``, with nothing taken, where the head is not all there or unusual."""
+    head = _peek(buffer)
+    if head is None:
+        return None
+    first_line, fields = head
+    words = first_line.split()
+    if len(words) != 3 or b" ".join(words) != first_line or words[2] != _HTTP11 or not words[1].startswith(b"/"):
+        return None
+    request = Request.__new__(Request)
+    request.data = RequestData.__new__(RequestData)
+    vars(request.data).update(_common(fields))
+    vars(request.data).update(host="", port=0, method=words[0], scheme=b"", authority=b"", path=words[1])
+    try:
+        body_size = expected_http_body_size(request)
+    except ValueError:
+        return None
+    _take(buffer)
+    return request, body_size
+
+
+def read_response(buffer: ReceiveBuffer, request: Request) -> tuple[Response, int | None] | None:
+    """The answer to ``request`` and the size of its body; ``None`` as above."""
+    head = _peek(buffer)
+    if head is None:
+        return None
+    first_line, fields = head
+    words = first_line.split(b" ", 2)
+    if len(words) != 3 or words[0] != _HTTP11 or len(words[1]) != 3 or not words[1].isdigit() or not words[2].strip():
+        return None
+    response = Response.__new__(Response)
+    response.data = ResponseData.__new__(ResponseData)
+    vars(response.data).update(_common(fields))
+    vars(response.data).update(status_code=int(words[1]), reason=words[2])
+    try:
+        body_size = expected_http_body_size(request, response)
+    except ValueError:
+        return None
+    _take(buffer)
+    return response, body_size
+
+
+def _common(fields: Fields) -> dict[str, object]:
+    headers = QuickHeaders.__new__(QuickHeaders)
+    headers.fields = fields
+    return {
+        "http_version": _HTTP11,
+        "headers": headers,
+        "content": None,
+        "trailers": None,
+        "timestamp_start": time.time(),  # noqa: TID251 mitmproxy's own field; nothing of ours reads it
+        "timestamp_end": None,
+    }
+
+
+def _peek(buffer: ReceiveBuffer) -> tuple[bytes, Fields] | None:
+    """First line and header fields. Only CRLF ends a line, and no line is continued: with those, parsers differ."""
+    received = bytes(buffer)
+    end = received.find(_HEAD_END)
+    if end <= 0:
+        return None
+    head = received[:end]
+    lines = head.split(b"\r\n")
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) - 1:
+        return None
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not name or not colon or name[0] in b" \t":
+            return None
+        fields.append((name, value.strip()))
+    return lines[0], tuple(fields)
+
+
+def _take(buffer: ReceiveBuffer) -> None:
+    """Take the head that was peeked at out of the buffer."""
+    buffer.maybe_extract_at_most(bytes(buffer).find(_HEAD_END) + len(_HEAD_END))
