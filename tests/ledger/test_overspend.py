@@ -6,18 +6,22 @@ from collections import Counter as Tally
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lava_proxy.core.verify import verify
-
 from lava_proxy.core.admission import Admitted
 from lava_proxy.core.entities import Mode, TierUnit
 from lava_proxy.core.identity import Denial
 from lava_proxy.core.journal import REVENUE
 from lava_proxy.core.money import parse_amount
-from lava_proxy.core.ports import Books
+from lava_proxy.core.ports import Books, Ledger
+from lava_proxy.services.verify import verify_books
 from lava_proxy.store import open_ledger
 from tests.ledger.shop import SystemClock, Till, furnish
 
 FIVE = parse_amount("5")
+
+
+def assert_well(ledger: Ledger) -> None:
+    verification = verify_books(ledger, clock=SystemClock(), is_swept=False)
+    assert verification.is_well, verification.findings
 
 
 def spent_and_held_at_every_step(books: Books) -> list[int]:
@@ -43,7 +47,7 @@ def test_threads_never_admit_more_than_the_credit(tmp_path: Path) -> None:
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Denial)]
         assert {refusal.code for refusal in refusals} == {"insufficient_credits"} and len(refusals) == 950
         assert max(spent_and_held_at_every_step(ledger.books())) == FIVE
-        assert not verify(ledger.books(), now_us=SystemClock().now_us()).findings
+        assert_well(ledger)
 
 
 def test_processes_on_one_file_never_admit_more_than_the_credit(tmp_path: Path) -> None:
@@ -58,7 +62,7 @@ def test_processes_on_one_file_never_admit_more_than_the_credit(tmp_path: Path) 
         admitted += sum(int(child.communicate(timeout=60)[0]) for child in children)
         assert admitted == 50
         assert max(spent_and_held_at_every_step(ledger.books())) == FIVE
-        assert not verify(ledger.books(), now_us=SystemClock().now_us()).findings
+        assert_well(ledger)
 
 
 def test_with_a_hold_of_three_times_the_charge_every_call_that_can_be_paid_gets_through_in_the_end(
@@ -82,4 +86,4 @@ def test_with_a_hold_of_three_times_the_charge_every_call_that_can_be_paid_gets_
             paid += 1
         assert paid == 50
         assert max(spent_and_held_at_every_step(ledger.books())) == FIVE
-        assert not verify(ledger.books(), now_us=SystemClock().now_us()).findings
+        assert_well(ledger)
