@@ -260,7 +260,7 @@ def _insufficient(loaded: Loaded, identity: Identity, customer: Customer, needed
     reason = "held_by_calls_in_flight" if held and available + held >= needed else "spent"
     return Denial(
         code="insufficient_credits",
-        message="The credit is set aside for calls in flight." if reason != "spent" else "The credit is used up.",
+        message="There is not enough credit." if reason == "spent" else "The credit is set aside for calls in flight.",
         details=(("reason", reason), ("needed_nanos", needed), ("available_nanos", available), ("held_nanos", held)),
         customer_id=customer.customer_id,
         run_id=identity.run.run_id if identity.run else None,
