@@ -51,7 +51,7 @@ def _group(group: TyperGroup, path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _command(command: Any, path: tuple[str, ...]) -> Iterator[str]:
-    arguments = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
+    arguments: list[Any] = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
     options = [parameter for parameter in command.params if isinstance(parameter, TyperOption) and not parameter.hidden]
     usage = " ".join([*path, *(_argument(argument) for argument in arguments)])
     yield f"{'##' if len(path) == 2 else '###'} {' '.join(path)}\n"
