@@ -1,9 +1,15 @@
-"""What every room's tests may use: the recorded traffic, and whether to run at full length."""
+"""What every room's tests may use: recorded traffic, full length or not, a home, a stand-in provider, a running proxy."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from lava_proxy.demo.provider import StandIn, TlsFiles, running_stand_in
+from lava_proxy.wiring import MadeHome
+from tests.support.certificates import Authority, make_authority
+from tests.support.proxy import RunningProxy, Shop, ai_hosts, new_home, open_shop, running_proxy
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -39,3 +45,42 @@ def shared() -> Path:
     if not (folder / "traffic").is_dir():
         pytest.skip(f"no recorded traffic: {folder} is absent (LAVA_SHARED names another place)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whose certificates the stand-in provider has; the proxy is told to trust it for upstreams."""
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def provider_files(authority: Authority) -> TlsFiles:
+    """A certificate for every AI host."""
+    return authority.issue(*ai_hosts(), "localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def provider(provider_files: TlsFiles) -> Iterator[StandIn]:
+    """The stand-in provider, behind TLS."""
+    with running_stand_in(tls=provider_files) as running:
+        yield running
+
+
+@pytest.fixture
+def made_home(tmp_path: Path) -> MadeHome:
+    """A new home in test mode, with its merchant key."""
+    return new_home(tmp_path / "home")
+
+
+@pytest.fixture
+def shop(made_home: MadeHome) -> Iterator[Shop]:
+    """The same home, opened."""
+    with open_shop(made_home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy(made_home: MadeHome, provider: StandIn, authority: Authority) -> Iterator[RunningProxy]:
+    """The proxy of that home as a process, led to the stand-in for every AI host."""
+    with running_proxy(made_home.home, provider=provider, authority=authority) as running:
+        yield running

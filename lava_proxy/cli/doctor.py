@@ -13,7 +13,7 @@ from lava_proxy.cli.checks import Check, State, all_checks, versions
 from lava_proxy.cli.environment import child_environment, present_variables
 from lava_proxy.cli.options import Home, Json
 from lava_proxy.cli.output import Output
-from lava_proxy.cli.reach import find_proxy, ready_proxy, stop_proxy
+from lava_proxy.cli.reach import find_proxy, ready_proxy
 from lava_proxy.cli.session import by
 from lava_proxy.cli.surroundings import access_of, run_terms, surroundings
 from lava_proxy.core.errors import LavaError
@@ -76,6 +76,8 @@ def _mode(house: "House") -> "Mode | None":
 
 def _prove(house: "House") -> list[Check]:
     """One check for each runtime that is here, with the environment of `lava run`."""
+    from lava_proxy.cli.starting import stop
+
     was_running = find_proxy(house) is not None
     try:
         presence = ready_proxy(house)
@@ -88,7 +90,7 @@ def _prove(house: "House") -> list[Check]:
         return [Check(name="proof", state=State.FAIL, found=error.message, fix=error.hint)]
     finally:
         if not was_running:
-            stop_proxy(house)
+            stop(house, force=False)
     return [_as_check(proof) for proof in proofs if proof.outcome is not Outcome.ABSENT]
 
 

@@ -3,19 +3,20 @@
 import http.client
 import socket
 import ssl
-import subprocess
-import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lava_proxy.core.errors import NotReachable
+from lava_proxy.core.errors import Conflict, NotReachable
 
 if TYPE_CHECKING:
     from lava_proxy.services.presence import Presence
     from lava_proxy.wiring import House
 
 _ASK_SECONDS = 5
-_LAVA = (sys.executable, "-c", "from lava_proxy.cli import main; main()")
+_READY_SECONDS = 10
+_POLL_SECONDS = 0.1
 
 
 def find_proxy(house: "House") -> "Presence | None":
@@ -30,14 +31,22 @@ def ready_proxy(house: "House") -> "Presence":
 
     Raises:
         NotReachable: it could not be started, or does not take calls now; the message has its reason.
+        InvalidSettings, LedgerUnavailable: it could not be started because of that.
     """
-    presence = find_proxy(house) or _start(house)
-    reason = why_not_ready(presence)
-    if reason:
-        raise NotReachable(
-            f"The proxy at {presence.proxy_url} does not take calls now: {reason}.", hint="`lava doctor` tells more."
-        )
-    return presence
+    if find_proxy(house) is None:
+        from lava_proxy.cli.starting import start_detached
+
+        with suppress(Conflict):  # somebody else starts it at this very moment: then theirs will do
+            start_detached(house, {})
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        presence = find_proxy(house)
+        reason = why_not_ready(presence) if presence else "it does not run"
+        if presence is not None and reason is None:
+            return presence
+        if time.monotonic() >= deadline:
+            raise NotReachable(f"The proxy does not take calls now: {reason}.", hint="`lava doctor` tells more.")
+        time.sleep(_POLL_SECONDS)
 
 
 def why_not_ready(presence: "Presence") -> str | None:
@@ -59,22 +68,6 @@ def port_is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def stop_proxy(house: "House") -> None:
-    """End the proxy of this home as `lava down` does."""
-    command = [*_LAVA, "down", "--home", str(house.home.folder)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-
-
-def _start(house: "House") -> "Presence":
-    command = [*_LAVA, "up", "--detach", "--home", str(house.home.folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    presence = find_proxy(house)
-    if done.returncode or presence is None:
-        said = done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}"
-        raise NotReachable(f"The proxy could not be started: {said}", hint="`lava up` in the foreground shows why.")
-    return presence
 
 
 def _ask(address: str) -> tuple[int, bytes]:
