@@ -51,9 +51,12 @@ def show(
 
 @app.command("set")
 def set_setting(
-    key: Annotated[str, typer.Argument(help="A setting, such as upgrade_url.", show_default=False)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A setting, such as upgrade_url.", show_default=False)],
     value: Annotated[
-        str | None, typer.Argument(help="Its value; of a list, its parts with commas between.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[VALUE]", help="Its value; of a list, its parts with commas between.", show_default=False
+        ),
     ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Take it out of the file: the default holds again.")] = False,
     home: Home = None,

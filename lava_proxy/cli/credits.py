@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lava_proxy.cli.groups import noun
-from lava_proxy.cli.options import Home, IdempotencyKey, Json, Since, TimeZone, Until, Yes
+from lava_proxy.cli.options import Customer, Home, IdempotencyKey, Json, Since, TimeZone, Until, Yes
 from lava_proxy.cli.output import money, when
 from lava_proxy.cli.session import by, confirm, open_house, output, zone_of
 
@@ -25,8 +25,8 @@ CustomerArgument = Annotated[
 
 @app.command("grant")
 def grant(
-    customer: CustomerArgument,
-    amount: Annotated[str, typer.Argument(help="Dollars, such as 5.00.", show_default=False)],
+    customer: Customer,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Dollars, such as 5.00.", show_default=False)],
     promo: Annotated[bool, typer.Option("--promo", help="It is a gift to win a customer, and booked as such.")] = False,
     paid: Annotated[str, typer.Option("--paid", metavar="AMOUNT", help="What was paid for it, in dollars.")] = "0",
     expires_at: Annotated[

@@ -10,9 +10,9 @@ from lava_proxy.core.entities import Mode
 
 NEXT = """
 Next:
-  lava up                                  start the proxy
-  lava customers create acme               whom you bill; lava credits grant acme 5.00
-  lava run --customer acme -- python app.py   its AI calls go through the proxy
+  lava up                                         start the proxy
+  lava customers create acme                      whom you bill; then: lava credits grant acme 5.00
+  lava run --customer acme -- python app.py       its AI calls go through the proxy
 """
 
 

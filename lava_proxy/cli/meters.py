@@ -36,7 +36,7 @@ Tiers = Annotated[
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="A name for it.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for it.", show_default=False)],
     rate_type: Annotated[
         RateType, typer.Option("--rate-type", help="fixed: dollars for a unit. percentage: on top of the cost.")
     ] = RateType.PERCENTAGE,

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
-from lava_proxy.core.entities import Mode
 from lava_proxy.core.instants import format_instant, to_datetime
 from lava_proxy.core.money import format_dollars
+
+if TYPE_CHECKING:
+    from lava_proxy.core.entities import Mode
 
 Cell = str | int | None
 MISSING = "-"
@@ -22,7 +25,7 @@ class Output:
     """Where the result of one command goes."""
 
     as_json: bool
-    mode: Mode | None
+    mode: "Mode | None"
 
     def document(self, document: Mapping[str, object]) -> None:
         """One JSON document, with the home's mode in it."""

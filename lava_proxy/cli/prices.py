@@ -23,7 +23,7 @@ ProviderOption = Annotated[str | None, typer.Option("--provider", help="At this 
 
 @app.command("show")
 def show(
-    model: Annotated[str, typer.Argument(help="A model, such as gpt-4o-mini.", show_default=False)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model, such as gpt-4o-mini.", show_default=False)],
     provider: ProviderOption = None,
     at: Annotated[
         str | None,
@@ -63,7 +63,7 @@ def show(
 
 @app.command("search")
 def search(
-    text: Annotated[str, typer.Argument(help="A part of a model's name.", show_default=False)],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="A part of a model's name.", show_default=False)],
     provider: ProviderOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 50,
     home: Home = None,

@@ -12,7 +12,7 @@ Audited = Customer | Key | Meter | MeterVersion | Grant | Run
 
 _SECRET = ("secret_sha256",)
 PERSONAL = ("reference_id", "name", "email", "phone", "metadata")
-"""Fields of a customer that may name a person: an entry tells that they are set, never what they say, so that erasing works."""
+"""Fields of customers and keys that may name a person: an entry tells that they are set, and no more, so that erasing works."""
 
 
 def audit(
@@ -41,9 +41,9 @@ def _plain(row: Audited | None) -> dict[str, object]:
 def _text(row: Audited | None, values: dict[str, object], differing: list[str]) -> str:
     if row is None:
         return ""
-    is_customer = isinstance(row, Customer)
+    is_of_person = isinstance(row, Customer | Key)
     shown = {
-        name: bool(values[name]) if is_customer and name in PERSONAL else values[name]
+        name: bool(values[name]) if is_of_person and name in PERSONAL else values[name]
         for name in differing
         if name in values
     }
