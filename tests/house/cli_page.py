@@ -58,27 +58,43 @@ def _command(command: Any, path: tuple[str, ...]) -> Iterator[str]:
     yield f"    {usage}{' [OPTIONS]' if options else ''}\n"
     yield f"{_text(command.help)}\n"
     lines: list[tuple[str, str | None]] = [
-        (argument.human_readable_name, argument.help) for argument in arguments if argument.help
+        ((argument.metavar or argument.name.upper()).strip("[]"), argument.help)
+        for argument in arguments
+        if argument.help
     ]
-    lines += [(_option(option), option.help) for option in options if option.name not in _EVERYWHERE]
+    lines += [(_option(option), _help(option)) for option in options if option.name not in _EVERYWHERE]
     if lines:
         yield "| | |\n|---|---|"
-        yield from (f"| `{name}` | {_cell(text)} |" for name, text in lines)
+        yield from (f"| `{_cell(name)}` | {_cell(text)} |" for name, text in lines)
         yield ""
 
 
 def _argument(argument: Any) -> str:
-    name = argument.human_readable_name + ("…" if argument.nargs == -1 else "")
+    name = (argument.metavar or argument.name.upper()).strip("[]…") + ("…" if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 
 def _option(option: Any) -> str:
     names = "/".join([*option.opts, *option.secondary_opts])
-    return names if option.is_flag else f"{names} {option.metavar or str(option.type.name).upper()}"
+    if option.is_flag:
+        return names
+    kind = option.display_type(None).strip("<>")
+    return f"{names} {option.metavar or {'str': 'TEXT', 'int': 'N', 'int range': 'N'}.get(kind, kind)}"
+
+
+def _help(option: Any) -> str:
+    is_told = option.show_default is not False and isinstance(option.default, (int, str)) and not option.is_flag
+    return f"{option.help or ''} Default: {option.default}." if is_told and option.default != "" else option.help or ""
 
 
 def _text(text: str | None) -> str:
-    return (text or "").replace("\b\n", "").strip()
+    """Help as Markdown: paragraphs that typer is told not to wrap are commands to type."""
+    paragraphs = [part.strip("\n") for part in (text or "").split("\n\n")]
+    return "\n\n".join(_typed(part) if part.startswith("\b") else part for part in paragraphs if part)
+
+
+def _typed(paragraph: str) -> str:
+    return "\n".join(f"    {line}" for line in paragraph.removeprefix("\b").strip("\n").splitlines())
 
 
 def _cell(text: str | None) -> str:
