@@ -90,7 +90,7 @@ def lava(place: Place, *, settings: tuple[str, ...] = ()) -> Iterator[Gateway]:
     folder = place.scratch / f"home-{machine.free_port()}"
     command(folder, "init", "--json")
     (folder / "lava.toml").write_text("".join(f"{line}\n" for line in settings))
-    command(folder, "customers", "create", "--reference-id", "bench", "--json")
+    command(folder, "customers", "create", "bench", "--json")
     command(folder, "credits", "grant", "bench", _CREDIT, "--json")
     key = json.loads(command(folder, "keys", "create", "--customer", "bench", "--json"))["secret_key"]
     port = machine.free_port()
