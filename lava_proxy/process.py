@@ -35,7 +35,7 @@ from lava_proxy.core.errors import (
 )
 from lava_proxy.settings import Home, Settings, load_settings, resolve_home
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lava_proxy.process")  # also when it is __main__
 
 EXIT_OTHER = 1
 EXIT_CODES: dict[type[LavaError], int] = {

@@ -61,3 +61,8 @@ class Engine(Master):
     def close_doors(self) -> None:
         """Accept no more connections; those that are open live on."""
         self.options.update(server=False)  # type: ignore[no-untyped-call]
+
+    async def done(self) -> None:
+        await super().done()
+        self.close_doors()
+        await self.port.servers.update(())

@@ -18,11 +18,11 @@ _DESTINATION: ContextVar[Destination | None] = ContextVar("destination", default
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """``refusal`` is asked once it is set, for every TCP connection that is made on this loop."""
+    """``redirects`` and, once it is set, ``refusal`` are asked for every TCP connection that is made on this loop."""
 
     def __init__(self, redirects: Sequence[ConnectTo] = ()) -> None:
         super().__init__()
-        self._redirects = tuple(redirects)
+        self.redirects = tuple(redirects)
         self.refusal: Refusal | None = None
 
     async def create_connection(  # type: ignore[override]  # the base has overloads for TLS and ready sockets
@@ -34,7 +34,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         if host is None or port is None:  # a socket that is connected already
             return await super().create_connection(protocol_factory, **more)
-        to_host, to_port = redirected(self._redirects, host, port)
+        to_host, to_port = redirected(self.redirects, host, port)
         destination = Destination(host=host, port=port, is_redirected=(to_host, to_port) != (host, port))
         token = _DESTINATION.set(destination)
         try:

@@ -1,0 +1,41 @@
+"""The event loop of the proxy, a certificate authority for the provider, and the proxy itself."""
+
+import asyncio
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+with warnings.catch_warnings(action="ignore"):
+    import mitmproxy.addons  # noqa: F401  it uses pyparsing by names that pyparsing is about to drop
+
+from lava_proxy.addons.event_loop import EventLoop
+from tests.addons.rig import Rig, running_rig
+from tests.support.certificates import Authority, make_authority
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The tests of this folder run on the proxy's own event loop."""
+    return {"proxy": EventLoop}
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("authority"))
+
+
+class StartRig(Protocol):
+    def __call__(self, **more: object) -> AbstractAsyncContextManager[Rig]: ...
+
+
+@pytest.fixture
+def rig(tmp_path: Path, authority: Authority) -> StartRig:
+    """``async with rig(line=…, answering=…) as r``."""
+
+    def start(**more: object) -> AbstractAsyncContextManager[Rig]:
+        return running_rig(tmp_path, authority, **more)  # type: ignore[arg-type]
+
+    return start
