@@ -21,7 +21,7 @@ from lava_proxy.addons.event_loop import EventLoop
 from lava_proxy.addons.logs import start_logging
 from lava_proxy.addons.ports import bind_port
 from lava_proxy.addons.roster import roster
-from lava_proxy.addons.serving import Serving, serving
+from lava_proxy.addons.serving import HouseOpener, Serving, serving
 from lava_proxy.addons.targets import Targets
 from lava_proxy.core.addresses import is_loopback
 from lava_proxy.core.errors import (
@@ -34,6 +34,7 @@ from lava_proxy.core.errors import (
     Refused,
 )
 from lava_proxy.settings import Home, Settings, load_settings, resolve_home
+from lava_proxy.wiring import House
 
 log = logging.getLogger("lava_proxy.process")  # also when it is __main__
 
@@ -63,13 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(home: Home, settings: Settings) -> None:
-    """Serve ``home`` until a signal comes.
+def run(home: Home, settings: Settings, *, open_house: HouseOpener = House) -> None:
+    """Serve ``home`` until a signal comes. ``open_house``: what the home is served from, once it is claimed.
 
     Raises:
         InvalidSettings, InvalidProviderFile, NotFound, Conflict, LedgerTooNew, LedgerUnavailable
     """
-    with serving(home, settings) as service:
+    with serving(home, settings, open_house=open_house) as service:
         sockets = bind_port(settings.host, settings.port)
         with asyncio.Runner(loop_factory=lambda: EventLoop(settings.connect_rules)) as runner:
             runner.run(Proxy(service, sockets).run())

@@ -231,13 +231,15 @@ class House:
             is_open=is_open,
         )
 
-    def upkeep(self, instance_id: InstanceId, calls: "Calls", spool: "Spool | None" = None) -> "Upkeep":
+    def upkeep(
+        self, instance_id: InstanceId, calls: "Calls", spool: "Spool | None" = None, *, sweep_seconds: float = 10
+    ) -> "Upkeep":
         """What a running proxy does beside serving calls; its holds of former lives are resolved by ``recover`` first."""
         from lava_proxy.services.upkeep import Chore, Upkeep
 
         chores = [
             Chore(name="retry settlements", every_seconds=1, do=calls.retry_unsettled),
-            Chore(name="sweep holds", every_seconds=10, do=self.recovery(instance_id, calls.is_open).sweep),
+            Chore(name="sweep holds", every_seconds=sweep_seconds, do=self.recovery(instance_id, calls.is_open).sweep),
             Chore(name="expire credit", every_seconds=60, do=self.credits.expire_due),
             Chore(name="note dead processes", every_seconds=60, do=self.instances.bury_dead),
             Chore(name="book the spool", every_seconds=5, do=self.spool_booking(spool).book_all),

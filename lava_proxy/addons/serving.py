@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,6 +16,8 @@ from lava_proxy.settings import Home, Settings
 from lava_proxy.wiring import House, is_home, make_authority
 
 log = logging.getLogger(__name__)
+
+HouseOpener = Callable[[Home, Settings], House]
 
 _BEHIND_US = 5_000_000
 _DISK_BYTES_MIN = 64 * 1024 * 1024
@@ -77,8 +79,10 @@ class Serving:
 
 
 @contextmanager
-def serving(home: Home, settings: Settings) -> Iterator[Serving]:
+def serving(home: Home, settings: Settings, *, open_house: HouseOpener = House) -> Iterator[Serving]:
     """Put a home into service, and take it out of it at the end, when no call may come any more.
+
+    ``open_house``: called once the name is ours, to open the home.
 
     Raises:
         NotFound: there is no such home.
@@ -89,7 +93,7 @@ def serving(home: Home, settings: Settings) -> Iterator[Serving]:
         raise NotFound(f"{home.folder} is no home.", hint="`lava init` makes one.")
     name = claim_name(home.run_folder, settings.instance)
     try:
-        with House(home, settings) as house:
+        with open_house(home, settings) as house:
             yield from _serve(house, settings)
     finally:
         remove_presence(home.run_folder, settings.instance)
