@@ -176,7 +176,10 @@ class _Comparison:
 
 
 def _moved_after(ledger: Ledger, sequence: int) -> tuple[Transaction, ...]:
-    return tuple(entry.transaction for entry in ledger.books().journal(after=sequence))
+    try:
+        return tuple(entry.transaction for entry in ledger.books().journal(after=sequence))
+    except UNREADABLE:
+        return ()  # told by the replay, which ended there
 
 
 def _is_in_motion(finding: Finding, moved: Iterable[Transaction]) -> bool:
