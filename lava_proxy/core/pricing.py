@@ -8,6 +8,7 @@ Amounts are fractions of nano-dollars until somebody rounds them; no float comes
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, localcontext
@@ -109,6 +110,10 @@ def rate(usd: Decimal, *, per: int, steps: Iterable[tuple[int, Decimal]] = (), m
     return Rate(nanos=_nanos(usd, per), per=per, steps=made, minimum=minimum)
 
 
+Ceiling = tuple[Fraction, Fraction | None, Fraction | None]
+"""The dearest that a request, one input token and one output token can be; ``None`` where that has no price."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceSheet:
     """The prices of one model at one instant, and where they are from. Made by ``price_sheet``."""
@@ -126,12 +131,21 @@ class PriceSheet:
     """The rates as JSON, in dollars: what is kept with a request."""
     effective: Mapping[str, Rate] = field(init=False, repr=False, compare=False)
     """``rates``, and for parts without a price of their own their parent's."""
+    thresholds: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Every number of input tokens above which some rate changes, ascending."""
+    ceilings: tuple[Ceiling, ...] = field(init=False, repr=False, compare=False)
+    """The dearest rates below the first threshold, then above each."""
 
     def __post_init__(self) -> None:
         unknown = set(self.rates) - set(UNITS)
         assert not unknown, unknown
         object.__setattr__(self, "unit_prices", _describe(self.rates))
         object.__setattr__(self, "effective", _with_inherited(self.rates))
+        thresholds = sorted({step.above for price in self.effective.values() for step in price.steps})
+        object.__setattr__(self, "thresholds", tuple(thresholds))
+        object.__setattr__(
+            self, "ceilings", tuple(_ceiling(self.effective, tokens) for tokens in (0, *(t + 1 for t in thresholds)))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,16 +201,18 @@ def cost_ceiling(sheet: PriceSheet, *, input_tokens: int, output_tokens: int) ->
     Every kind of token that has a price counts as reachable, and every step up to ``input_tokens``. Tool calls
     (searches) are not tokens and not in it. ``Unpriced`` where the sheet has no price for one of the two.
     """
-    exact = Fraction(0)
-    if "requests" in sheet.rates:
-        exact += sheet.rates["requests"].dearest(input_tokens)
-    for units, tokens in ((_INPUT_UNITS, input_tokens), (_OUTPUT_UNITS, output_tokens)):
-        if not tokens:
-            continue
-        reachable = [sheet.effective[unit].dearest(input_tokens) for unit in units if unit in sheet.effective]
-        if units[0] not in sheet.effective:
-            return Unpriced(reason="unit_without_price", units=(units[0],), priced_nanos=exact, flags=sheet.flags)
-        exact += max(reachable) * tokens
+    step = bisect_left(sheet.thresholds, input_tokens)
+    exact, dearest_input, dearest_output = sheet.ceilings[step]
+    if input_tokens:
+        if dearest_input is None:
+            return Unpriced(reason="unit_without_price", units=("input_tokens",), priced_nanos=exact, flags=sheet.flags)
+        exact += dearest_input * input_tokens
+    if output_tokens:
+        if dearest_output is None:
+            return Unpriced(
+                reason="unit_without_price", units=("output_tokens",), priced_nanos=exact, flags=sheet.flags
+            )
+        exact += dearest_output * output_tokens
     return exact
 
 
@@ -254,6 +270,16 @@ def _is_told_in_tokens(unit: str, sheet: PriceSheet, usage: Usage) -> bool:
 
 def _reported(usage: Usage) -> list[Quantity]:
     return [value for value in _READ(usage) if value is not None]
+
+
+def _ceiling(rates: Mapping[str, Rate], input_tokens: int) -> Ceiling:
+    def dearest(units: tuple[str, ...]) -> Fraction | None:
+        if units[0] not in rates:
+            return None
+        return max(rates[unit].dearest(input_tokens) for unit in units if unit in rates)
+
+    request = rates["requests"].dearest(input_tokens) if "requests" in rates else Fraction(0)
+    return request, dearest(_INPUT_UNITS), dearest(_OUTPUT_UNITS)
 
 
 def _with_inherited(rates: Mapping[str, Rate]) -> dict[str, Rate]:

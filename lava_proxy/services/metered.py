@@ -132,10 +132,11 @@ class MeteredCall:
         except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
             self._metering_failed("close", error)
             measured = self._measured(self._plan.quote.as_usage(), None, ("estimated",))
+        transaction_id = self._desk.ids.new("txn")
         stamp = Stamp(
             now_us=self._desk.clock.now_us(),
-            transaction_id=TransactionId(self._desk.ids.new("txn")),
-            event_id=EventId(self._desk.ids.new("evt")),
+            transaction_id=TransactionId(transaction_id),
+            event_id=EventId("evt" + transaction_id.removeprefix("txn")),
         )
         self._settle(measured, stamp, closing)
 

@@ -47,6 +47,7 @@ class Planner:
     ) -> None:
         self._settings, self._prices, self._policy = settings, prices, policy
         self._ids, self._instance_id = ids, instance_id
+        self._unpriced_hold_nanos = settings.unpriced_hold_nanos
 
     def quote(self, request: Recognised, *, at_us: int) -> Quote:
         """The most that the request is expected to consume and cost, at the prices of that instant."""
@@ -54,8 +55,9 @@ class Planner:
         return quote(request.facts, sheet, assumed_output_tokens=self._settings.assumed_output_tokens)
 
     def asked(self, request: Recognised, quoted: Quote, *, now_us: int) -> Asked:
-        """What the ledger is asked."""
-        settings, new = self._settings, self._ids.new
+        """What the ledger is asked. All ids of one call share one ULID, so that ``hld_X`` is the hold of ``req_X``."""
+        settings, request_id = self._settings, self._ids.new("req")
+        suffix = request_id.removeprefix("req")
         return Asked(
             claims=request.said.claims,
             request=_request_head(request),
@@ -64,15 +66,15 @@ class Planner:
             quote_note=quoted.note,
             policy=self._policy,
             unpriced=settings.unpriced,
-            unpriced_hold_nanos=settings.unpriced_hold_nanos,
+            unpriced_hold_nanos=self._unpriced_hold_nanos,
             now_us=now_us,
             expires_us=now_us + settings.hold_ttl_seconds * 1_000_000,
             instance_id=self._instance_id,
-            request_id=RequestId(new("req")),
-            hold_id=HoldId(new("hld")),
-            transaction_id=TransactionId(new("txn")),
-            new_customer_id=CustomerId(new("con")),
-            new_event_id=EventId(new("evt")),
+            request_id=RequestId(request_id),
+            hold_id=HoldId("hld" + suffix),
+            transaction_id=TransactionId("txn" + suffix),
+            new_customer_id=CustomerId("con" + suffix),
+            new_event_id=EventId("evt" + suffix),
         )
 
     def plan(self, request: Recognised, hold: Hold, quoted: Quote) -> CallPlan:

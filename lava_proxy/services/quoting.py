@@ -14,6 +14,8 @@ from lava_proxy.core.pricing import PriceSheet, Unpriced, cost_ceiling
 from lava_proxy.core.rating import MICROS
 from lava_proxy.core.usage import RequestFacts, Usage
 
+_write = json.JSONEncoder(separators=(",", ":")).encode
+
 BYTES_PER_TOKEN = 2
 FRAME_TOKENS = 64
 CHARACTERS_PER_TOKEN = 6
@@ -56,5 +58,5 @@ def quote(facts: RequestFacts, sheet: PriceSheet | None, *, assumed_output_token
             seconds_micros=ASSUMED_SECONDS * MICROS,
         ),
         cost=cost,
-        note=json.dumps(note, separators=(",", ":")),
+        note=_write(note),
     )
