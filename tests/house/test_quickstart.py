@@ -40,7 +40,7 @@ def steps(text: str) -> list[Step]:
 
 def script(parts: list[Step]) -> str:
     """All steps in one shell, which stops at the first command that fails."""
-    typed = "".join(f"echo '{MARK} {number}'\n{part.lines}" for number, part in enumerate(parts))
+    typed = "".join(f"printf '\\n{MARK} {number}\\n'\n{part.lines}" for number, part in enumerate(parts))
     return f"set -euo pipefail\nexec 2>&1 </dev/null\ntrap 'lava down >/dev/null 2>&1 || true' EXIT\n{typed}"
 
 
