@@ -72,7 +72,7 @@ def _draw(events: Iterator[Event]) -> Event:
     """Print each event as it comes; gives the last one."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     told: list[Event] = []
     for event in events:
         told.append(event)
@@ -93,8 +93,9 @@ def _customer(console: Any, event: Event) -> None:
 
 
 def _call(console: Any, event: Event) -> None:
-    tokens = f"{event['input_tokens']:>3} + {event['output_tokens']:>3} tokens"
-    figures = f"cost ${event['cost']}  charge [green]${event['charge']}[/green]  left ${event['credit_left']}"
+    tokens = f"{event['input_tokens']:>2} + {event['output_tokens']:>5,} tokens"
+    charge = f"charge [green]{_dollars(event['charge']):<12}[/green]"
+    figures = f"cost {_dollars(event['cost']):<12}  {charge}  left {_dollars(event['credit_left']):<12}"
     flags = f"  [yellow]{', '.join(event['flags'])}[/yellow]" if event["flags"] else ""
     console.print(f"{event['customer']:<8} {event['model']:<17} {event['how']:<8} {tokens}  {figures}{flags}")
 
@@ -115,7 +116,7 @@ def _table(console: Any, event: Event) -> None:
         table.add_column(name.replace("_", " "), justify="left" if name == "customer" else "right", no_wrap=True)
     for row in event["rows"]:
         dollars = ("cost", "charge", "margin", "credit_left")
-        table.add_row(*(f"{'$' if name in dollars else ''}{row[name]}" for name in columns))
+        table.add_row(*(_dollars(row[name]) if name in dollars else f"{row[name]}" for name in columns))
     console.print()
     console.print(table)
 
@@ -123,7 +124,7 @@ def _table(console: Any, event: Event) -> None:
 def _verify(console: Any, event: Event) -> None:
     word = "[green]proved[/green]" if event["ok"] else "[red]do not add up[/red]"
     console.print(
-        f"\nlava verify: the books {word}: {event['entries']} entries, {event['requests']} requests, {event['grants']} grants"
+        f"\nlava verify: the books {word}: {event['entries']} entries of the journal, {event['requests']} requests"
     )
 
 
@@ -147,6 +148,12 @@ _DRAWN: dict[str, Callable[[Any, Event], None]] = {
     "verify": _verify,
     "end": _finish,
 }
+
+
+def _dollars(amount: str) -> str:
+    """The same amount as short as it can be told exactly, with 2 decimals at least."""
+    whole, _, part = amount.partition(".")
+    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def _message(body: str) -> str:

@@ -112,12 +112,6 @@ def child_environment(present: Mapping[str, str], variables: Mapping[str, str]) 
     return {**kept, **variables}
 
 
-def mask(variables: Mapping[str, str], key: str) -> dict[str, str]:
-    """The same for people's eyes, with the key's secret part left out."""
-    shown = f"{key[:8]}…" if key else ""
-    return {name: value.replace(key, shown) if key else value for name, value in variables.items()}
-
-
 def _node_options(theirs: str) -> str:
     quoted = '"{}"'.format(str(NODE_PRELOAD).replace("\\", "\\\\").replace('"', '\\"'))
     ours = f"--require {quoted}"

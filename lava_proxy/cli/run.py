@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lava_proxy.cli.entry import say_error
-from lava_proxy.cli.environment import child_environment, mask, present_variables
+from lava_proxy.cli.environment import child_environment, present_variables
 from lava_proxy.cli.launch import launch
 from lava_proxy.cli.options import CustomerOption, Home, MeterOption
 from lava_proxy.cli.output import say
@@ -129,7 +129,7 @@ def _print_variables(home: Path | None, terms: "RunTerms") -> None:
             access = replace(access, user=house.customers.get(terms.customer).customer_id)
         around = surroundings(house, access, present_variables())
     _warn(around)
-    sys.stdout.write(render(Shell.BASH, mask(around.variables, access.key)))
+    sys.stdout.write(render(Shell.BASH, around.variables))
 
 
 def _warn(around: Surroundings) -> None:

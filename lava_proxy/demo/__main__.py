@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,12 +20,15 @@ from lava_proxy.demo.play import Account, Play, Tell
 from lava_proxy.demo.stage import Stage, open_stage
 from lava_proxy.demo.story import ASKS, CUSTOMERS
 
+EXIT_INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Play, tell, clean up; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m lava_proxy.demo", description="Play the demo, told as JSON lines.")
     parser.add_argument("--keep", action="store_true", help="keep the home")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being ended also ends what was started
     started = time.monotonic()
     try:
         with _folder(is_kept=options.keep) as folder:
@@ -32,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
             home = str(folder / "home") if options.keep else None
     except LavaError as error:
         mismatches, home = [error.message], None
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     seconds = round(time.monotonic() - started, 1)
     _tell("end", ok=not mismatches, mismatches=mismatches, seconds=seconds, home=home)
     return 1 if mismatches else 0

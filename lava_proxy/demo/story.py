@@ -26,11 +26,11 @@ MARKUP = MeterTerms(
     tiers=(Tier(start=0, rate_nanos=30 * DOLLAR),),
 )
 PER_TOKEN = MeterTerms(
-    name="$12 per million tokens, $8 from the 100th token on",
+    name="$12 per million tokens, $8 beyond the first thousand",
     slug="per-token",
     rate_type=RateType.FIXED,
     tier_unit=TierUnit.TOKENS_1M,
-    tiers=(Tier(start=0, rate_nanos=12 * DOLLAR), Tier(start=100, rate_nanos=8 * DOLLAR)),
+    tiers=(Tier(start=0, rate_nanos=12 * DOLLAR), Tier(start=1_000, rate_nanos=8 * DOLLAR)),
 )
 PER_CALL = MeterTerms(
     name="2 cents a call",
@@ -91,7 +91,7 @@ def _gpt(
         provider="openai",
         url="https://api.openai.com/v1/chat/completions",
         model="gpt-4o-mini",
-        body={"model": "gpt-4o-mini", "messages": _messages(text), "max_tokens": 400, **stream},
+        body={"model": "gpt-4o-mini", "messages": _messages(text), "max_tokens": 4_000, **stream},
         headers={"authorization": "Bearer sk-demo"},
         kind=kind,
         plan=plan or Plan(),
@@ -99,8 +99,8 @@ def _gpt(
     )
 
 
-def _claude(customer: Cast, text: str) -> Ask:
-    body = {"model": "claude-haiku-4-5", "messages": _messages(text), "max_tokens": 400, "stream": True}
+def _claude(customer: Cast, text: str, plan: Plan) -> Ask:
+    body = {"model": "claude-haiku-4-5", "messages": _messages(text), "max_tokens": 4_000, "stream": True}
     return Ask(
         customer=customer,
         provider="anthropic",
@@ -109,29 +109,34 @@ def _claude(customer: Cast, text: str) -> Ask:
         body=body,
         headers={"x-api-key": "sk-ant-demo", "anthropic-version": "2023-06-01"},
         kind=Kind.STREAM,
+        plan=plan,
     )
 
 
-def _gemini(customer: Cast, text: str) -> Ask:
+def _gemini(customer: Cast, text: str, plan: Plan) -> Ask:
     return Ask(
         customer=customer,
         provider="google",
         url="https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash:generateContent",
         model="gemini-2.5-flash",
-        body={"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 400}},
+        body={
+            "contents": [{"role": "user", "parts": [{"text": text}]}],
+            "generationConfig": {"maxOutputTokens": 4_000},
+        },
         headers={"x-goog-api-key": "demo"},
+        plan=plan,
     )
 
 
-_LONG = Plan(output_tokens=300, chunks=60, delay_ms=15)
+_LONG = Plan(output_tokens=3_000, chunks=60, delay_ms=15)
 ASKS = (
-    _gpt(ACME, "Write a haiku about lava."),
-    _claude(ACME, "Explain in one sentence why lava glows."),
-    _gemini(ACME, "Name three volcanoes of Sicily."),
-    _gpt(ACME, "Tell the story of Pompeii.", kind=Kind.STREAM, plan=Plan(output_tokens=180, chunks=24)),
-    _gpt(GLOBEX, "How hot is a lava flow?"),
-    _gpt(GLOBEX, "And how fast does it move?", kind=Kind.STREAM),
-    _claude(GLOBEX, "What is basalt made of?"),
+    _gpt(ACME, "Write a poem about lava.", plan=Plan(output_tokens=900)),
+    _claude(ACME, "Explain why lava glows.", Plan(output_tokens=1_200, chunks=30)),
+    _gemini(ACME, "Describe the volcanoes of Sicily.", Plan(output_tokens=1_500)),
+    _gpt(ACME, "Tell the story of Pompeii.", kind=Kind.STREAM, plan=Plan(output_tokens=2_400, chunks=40)),
+    _gpt(GLOBEX, "How hot is a lava flow?", plan=Plan(output_tokens=600)),
+    _gpt(GLOBEX, "And how fast does it move?", kind=Kind.STREAM, plan=Plan(output_tokens=700)),
+    _claude(GLOBEX, "What is basalt made of?", Plan(output_tokens=800)),
     _gpt(GLOBEX, "Tell everything about tectonic plates.", kind=Kind.ABORTED, plan=_LONG),
     _gpt(INITECH, "First call: two cents."),
     _gpt(INITECH, "Second call: two cents.", kind=Kind.STREAM),
@@ -167,5 +172,5 @@ def expected_charge(customer: Cast, tokens: Tokens, cost: Fraction, *, tokens_be
         return cost * Fraction(130, 100)
     if customer is INITECH:
         return Fraction(2 * CENT)
-    dear = max(0, min(tokens.total, 100 - tokens_before))
+    dear = max(0, min(tokens.total, 1_000 - tokens_before))
     return Fraction(dear * 12 * DOLLAR + (tokens.total - dear) * 8 * DOLLAR, 1_000_000)

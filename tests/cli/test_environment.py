@@ -18,7 +18,6 @@ from lava_proxy.cli.environment import (
     build_variables,
     child_environment,
     goes_around,
-    mask,
     merge_no_proxy,
 )
 from lava_proxy.cli.shells import Shell, render
@@ -83,12 +82,6 @@ def test_options_of_node_and_java_are_added_to_and_not_added_twice() -> None:
 def test_the_child_does_not_get_the_merchants_key() -> None:
     environment = child_environment({"LAVA_SECRET_KEY": "aks_live_x", "PATH": "/bin"}, {"A": "1"})
     assert environment == {"PATH": "/bin", "A": "1"}
-
-
-def test_a_masked_environment_shows_no_secret() -> None:
-    shown = mask(build_variables({}, ACCESS, NO_TRUST), ACCESS.key)
-    assert not any("secret" in value for value in shown.values())
-    assert shown["HTTPS_PROXY"] == "http://cus%40t%3A1:lava_rk_…@127.0.0.1:8080"
 
 
 def test_without_a_bundle_of_the_users_own_the_machines_roots_are_merged_with_ours(tmp_path: Path) -> None:
