@@ -43,6 +43,8 @@ _SEAL_VERSION: Final = b"\x01"
 class SealBroken(InvalidInput):
     """What was sealed cannot be opened: it was sealed with another key or for another purpose, or was changed."""
 
+    code = "seal_broken"
+
 
 def ensure_authority(folder: Path, *, now: datetime.datetime | None = None) -> Path:
     """The home's certificate authority, made where it is missing; gives the file of its certificate.

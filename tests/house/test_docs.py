@@ -1,11 +1,14 @@
 """Everything that can be set, said or go wrong is written down, as it is."""
 
 import ast
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 
 import pytest
 
+import lava_proxy
 from lava_proxy.cli.entry import EXIT_CODES
 from lava_proxy.core.errors import LavaError
 from lava_proxy.providers import DIALECTS, load_providers
@@ -49,6 +52,14 @@ def test_no_setting_is_described_that_does_not_exist() -> None:
     assert described == set(Settings.model_fields)
 
 
+def error_classes() -> Iterator[type[LavaError]]:
+    """Of the whole package: every module is imported for it."""
+    for module in pkgutil.walk_packages(lava_proxy.__path__, "lava_proxy."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return subclasses(LavaError)
+
+
 def subclasses(kind: type[LavaError]) -> Iterator[type[LavaError]]:
     yield kind
     for child in kind.__subclasses__():
@@ -69,7 +80,7 @@ def codes_in_source() -> set[str]:
 
 
 def test_every_error_is_described() -> None:
-    codes = {kind.code for kind in subclasses(LavaError)} | set(STATUSES) | codes_in_source()
+    codes = {kind.code for kind in error_classes()} | set(STATUSES) | codes_in_source()
     described = {code for cells in rows(page("errors.md")) for code in CODE.findall(cells[0])}
 
     assert codes - described == set()
@@ -93,7 +104,7 @@ def test_the_described_exit_code_of_an_error_is_its_exit_code(code: str) -> None
 
 
 def test_every_error_has_an_exit_code() -> None:
-    assert {kind.code for kind in subclasses(LavaError)} == set(EXIT_CODES)
+    assert {kind.code for kind in error_classes()} == set(EXIT_CODES)
 
 
 def test_the_page_of_the_command_line_is_what_the_commands_say_of_themselves() -> None:

@@ -46,11 +46,13 @@ def test_no_module_is_too_long_to_read() -> None:
 
 
 def test_no_function_is_too_long_to_read() -> None:
+    """Counted without its signature: a command has an argument for each of its flags."""
     long = [
         f"{file}:{node.lineno} {node.name}"
         for file, tree in modules()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno >= 70
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.body[0].lineno >= 60
     ]
 
     assert long == []
