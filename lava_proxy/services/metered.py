@@ -177,12 +177,7 @@ class MeteredCall:
     def _done(self, record: RequestRecord | None) -> None:
         self._desk.closed(self.request_id)
         if record is not None:
-            extra = {
-                "request_id": self.request_id,
-                "charge_nanos": record.charge_nanos,
-                "flags": ",".join(record.flags),
-            }
-            log.info("request settled", extra=extra)
+            log.debug("request settled", extra={"request_id": self.request_id, "charge_nanos": record.charge_nanos})
 
     def _measure(self, ending: Ending) -> Measured:
         reading = self._reader.reading() if self._reader is not None else None
