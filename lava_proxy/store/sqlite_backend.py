@@ -169,7 +169,10 @@ class SqliteBackend:
 
 
 def _write_journal(connection: sqlite3.Connection, entries: Sequence[JournalEntry]) -> None:
-    insert_rows(connection, "transactions", _TRANSACTION_COLUMNS, [_transaction_row(entry) for entry in entries])
+    transactions = [_transaction_row(entry) for entry in entries]
+    insert_rows(
+        connection, "transactions", _TRANSACTION_COLUMNS, transactions, exactly=True
+    )  # the hash is over the text
     postings: list[Row] = [
         (entry.sequence, position, posting.source, posting.destination, posting.amount_nanos)
         for entry in entries

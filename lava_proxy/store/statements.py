@@ -19,7 +19,7 @@ def load_rows(connection: sqlite3.Connection, table: Table[Any], keys: Sequence[
     """The rows with these primary keys, as far as they exist."""
     found: list[Any] = []
     for part in _parts(keys):
-        cells = connection.execute(_load_sql(table, len(part)), _flat(part)).fetchall()
+        cells = connection.execute(load_sql(table, len(part)), _flat(part)).fetchall()
         found.extend(map(table.decode, cells))
     return found
 
@@ -27,13 +27,23 @@ def load_rows(connection: sqlite3.Connection, table: Table[Any], keys: Sequence[
 def find_by(connection: sqlite3.Connection, table: Table[Any], column: str, value: Cell) -> list[Any]:
     """The rows that the index by ``column`` holds for this value, in primary-key order."""
     where, values = (f"{column} IS NULL", ()) if value is None else (f"{column} = ?", (value,))
-    return [table.decode(cells) for cells in connection.execute(_find_sql(table, column, where), values)]
+    return [table.decode(cells) for cells in connection.execute(find_sql(table, column, where), values)]
 
 
-def insert_rows(connection: sqlite3.Connection, name: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
-    """Add rows that must be new."""
+def insert_rows(
+    connection: sqlite3.Connection, name: str, columns: tuple[str, ...], rows: Sequence[Row], *, exactly: bool = False
+) -> None:
+    """Add rows that must be new. ``exactly`` refuses text that is no Unicode; else ``?`` stands for what is not.
+
+    Raises:
+        UnicodeEncodeError: see above.
+    """
     for part in _parts(rows):
-        connection.execute(_insert_sql(name, columns, len(part)), _flat(part))
+        sql, cells = _insert_sql(name, columns, len(part)), _flat(part)
+        if exactly:
+            connection.execute(sql, cells)
+        else:
+            _execute(connection, sql, cells)
 
 
 def update_rows(
@@ -42,7 +52,7 @@ def update_rows(
     """Set ``columns`` of rows; each of ``rows`` is the key followed by the new cells. Gives the number of rows found."""
     changed = 0
     for part in _parts(rows):
-        changed += connection.execute(_update_sql(name, key, columns, len(part)), _flat(part)).rowcount
+        changed += _execute(connection, update_sql(name, key, columns, len(part)), _flat(part)).rowcount
     return changed
 
 
@@ -64,7 +74,8 @@ def order_sql(table: Table[Any]) -> str:
     return ", ".join(f"{table.name}.{column}" for column in table.key) or f"{table.name}.rowid"
 
 
-def _load_sql(table: Table[Any], count: int) -> str:
+def load_sql(table: Table[Any], count: int) -> str:
+    """Rows by primary key, as many as ``count``."""
     return _load_text(table.name, table.columns, table.derived, table.key, count)
 
 
@@ -78,7 +89,8 @@ def _load_text(name: str, columns: tuple[str, ...], derived: str, key: tuple[str
     return f"{select} WHERE {same}"
 
 
-def _find_sql(table: Table[Any], column: str, where: str) -> str:
+def find_sql(table: Table[Any], column: str, where: str) -> str:
+    """Rows by an indexed column, about which ``where`` says something."""
     return _find_text(table.name, table.columns, table.derived, order_sql(table), where, table.lookups[column].only_sql)
 
 
@@ -93,11 +105,21 @@ def _insert_sql(name: str, columns: tuple[str, ...], count: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _update_sql(name: str, key: tuple[str, ...], columns: tuple[str, ...], count: int) -> str:
+def update_sql(name: str, key: tuple[str, ...], columns: tuple[str, ...], count: int) -> str:
+    """New cells for ``columns`` of ``count`` rows."""
     changes = ", ".join(f"{column} = cell.column{number}" for number, column in enumerate(columns, len(key) + 1))
     same = " AND ".join(f"{name}.{column} = cell.column{number}" for number, column in enumerate(key, 1))
     values = _values(len(key) + len(columns), count)
     return f"UPDATE {name} SET {changes} FROM (VALUES {values}) AS cell WHERE {same}"  # noqa: S608 - names are ours
+
+
+def _execute(connection: sqlite3.Connection, sql: str, cells: list[Cell]) -> sqlite3.Cursor:
+    """Half a surrogate pair in a provider's answer must not keep a call from being booked."""
+    try:
+        return connection.execute(sql, cells)
+    except UnicodeEncodeError:
+        whole = [cell.encode(errors="replace").decode() if isinstance(cell, str) else cell for cell in cells]
+        return connection.execute(sql, whole)
 
 
 def _values(width: int, count: int) -> str:
