@@ -67,30 +67,30 @@ class Handler(ProxyConnectionHandler):
         async with self._server_event_lock:
             # No await beyond this point: tasks start eagerly, and must not come between an event and its commands.
             self.timeout_watchdog.register_activity()  # type: ignore[no-untyped-call]
-            try:
-                self._handle(event)
-            except Exception:
-                log.exception("the connection's layers failed", extra={"client": self.client.peername})
+            following = deque((event,))
+            while following:
+                try:
+                    self._handle(following.popleft(), following)
+                except Exception:  # as in stock mitmproxy, what follows is handled still
+                    log.exception("the connection's layers failed", extra={"client": self.client.peername})
             self._flush()
+            if self._is_deciding:
+                self._is_deciding = False
+                self.layer = _layer_inside(self.layer)
 
-    def _handle(self, event: events.Event) -> None:
-        """Give the layers an event, and those that follow from its hooks; do what they command."""
-        waiting = deque((event,))
-        while waiting:
-            for command in self.layer.handle_event(waiting.popleft()):
-                if isinstance(command, commands.SendData):
-                    self._send(command)
-                elif isinstance(command, commands.StartHook):
-                    if self._run_hook(command):
-                        waiting.append(events.HookCompleted(command))
-                elif isinstance(command, commands.Log):
-                    self.log(command.message, command.level)
-                else:
-                    self._flush()
-                    self._obey(command)
-        if self._is_deciding:
-            self._is_deciding = False
-            self.layer = _layer_inside(self.layer)
+    def _handle(self, event: events.Event, following: deque[events.Event]) -> None:
+        """Give the layers an event and do what they command. Hooks that have ended are events to come."""
+        for command in self.layer.handle_event(event):
+            if isinstance(command, commands.SendData):
+                self._send(command)
+            elif isinstance(command, commands.StartHook):
+                if self._run_hook(command):
+                    following.append(events.HookCompleted(command))
+            elif isinstance(command, commands.Log):
+                self.log(command.message, command.level)
+            else:
+                self._flush()
+                self._obey(command)
 
     def _send(self, command: commands.SendData) -> None:
         if self._outgoing_to is not command.connection:

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server, make_bo
 
 _HEAD_END = b"\r\n\r\n"
 _HTTP11 = b"HTTP/1.1"
+_INTERIM = frozenset({100, 102, 103})
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -62,8 +63,11 @@ class QuickHttp1Client(Http1Client):
     """The provider's side of a connection."""
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
-        is_answer = isinstance(event, events.DataReceived) and self.request is not None
-        found = read_response(self.buf, self.request) if is_answer and self.request else None
+        """Interim answers are skipped; stock mitmproxy takes the first of them for the answer itself."""
+        request = self.request if isinstance(event, events.DataReceived) else None
+        found = read_response(self.buf, request) if request else None
+        while request and found and found[0].status_code in _INTERIM:
+            found = read_response(self.buf, request)
         if found is None:
             yield from super().read_headers(event)
             return

@@ -87,7 +87,7 @@ class FakeLine:
     abandoned: list[Future[Forward | Refused]] = field(default_factory=list)
 
     def is_ai_host(self, host: str, port: int) -> bool:
-        return host in self.ai_hosts and port == 443 or f"{host}:{port}" in self.ai_hosts
+        return (host in self.ai_hosts and port == 443) or f"{host}:{port}" in self.ai_hosts
 
     def admit_tunnel(self, host: str, port: int, credentials: Credentials | None) -> Future[Refused | None]:
         self.tunnels.append((host, port, credentials))

@@ -74,9 +74,7 @@ async def running_rig(
     ca_file = secrets.ensure_authority(folder / "ca")
     edge = Edge(
         line=line,
-        control=Control(
-            ca_pem=ca_file.read_bytes, unready=lambda: None, is_stopping=lambda: flags["stopping"]
-        ),
+        control=Control(ca_pem=ca_file.read_bytes, unready=lambda: None, is_stopping=lambda: flags["stopping"]),
         body_size_limit=BODY_SIZE_LIMIT,
         allows_unknown_tunnels=allows_unknown_tunnels,
     )

@@ -72,7 +72,9 @@ async def test_the_line_is_told_where_the_bytes_go_and_what_the_client_said(rig:
 
 async def test_what_the_line_wants_changed_is_changed_and_nothing_else(rig: StartRig) -> None:
     line = FakeLine()
-    line.decide = lambda head, body: line.admitted(body=b'{"stream":true,"more":1}', set_headers=(("accept-encoding", "identity"), ("x-new", "1")))
+    line.decide = lambda head, body: line.admitted(
+        body=b'{"stream":true,"more":1}', set_headers=(("accept-encoding", "identity"), ("x-new", "1"))
+    )
     async with rig(line=line) as r, await r.tunnel() as wire:
         await wire.call(body=b'{"stream":true}', accept_encoding="gzip, br", x_lava_customer="acme", user_agent="sdk/1")
 
@@ -91,7 +93,9 @@ async def test_a_changed_body_that_came_in_chunks_goes_out_in_chunks(rig: StartR
     line = FakeLine()
     line.decide = lambda head, body: line.admitted(body=body + b"more")
     async with rig(line=line) as r, await r.tunnel() as wire:
-        wire.send(b"POST /v1/x HTTP/1.1\r\nhost: api.openai.com\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n")
+        wire.send(
+            b"POST /v1/x HTTP/1.1\r\nhost: api.openai.com\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+        )
         assert (await wire.read_answer()).status == 200
 
         assert r.upstream.seen[0].body == b"bodymore"
@@ -217,7 +221,9 @@ async def test_a_body_above_the_limit_is_refused_before_anything_is_held(rig: St
 
 async def test_a_malformed_request_is_refused_by_mitmproxy_and_never_admitted(rig: StartRig) -> None:
     async with rig() as r, await r.tunnel() as wire:
-        wire.send(b"POST /v1/x HTTP/1.1\r\nhost: api.openai.com\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+        wire.send(
+            b"POST /v1/x HTTP/1.1\r\nhost: api.openai.com\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+        )
 
         assert (await wire.read_answer()).status == 400
         assert r.line.heads == []

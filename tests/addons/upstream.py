@@ -34,7 +34,9 @@ Answering = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 
 async def answer_json(seen: Seen, writer: asyncio.StreamWriter) -> None:
     body = b'{"answer":"yes"}'
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    writer.write(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    )
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
