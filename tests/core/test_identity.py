@@ -76,13 +76,20 @@ class Home:
         self.merchant = self.put_key(KeyScope.MERCHANT, 1)
         self.acme_key = self.put_key(KeyScope.CUSTOMER, 2, customer_id=CustomerId("con_acme"))
         self.gold_key = self.put_key(
-            KeyScope.CUSTOMER, 3, customer_id=CustomerId("con_acme"), meter_ids=(MeterId("prd_gold"), MeterId("prd_iron"))
+            KeyScope.CUSTOMER,
+            3,
+            customer_id=CustomerId("con_acme"),
+            meter_ids=(MeterId("prd_gold"), MeterId("prd_iron")),
         )
         self.run_key = self.put_key(KeyScope.RUN, 4, run_id=RunId("run_1"))
         self.put(
             Customer(customer_id=CustomerId("con_acme"), reference_id="acme", created_us=0),
-            Customer(customer_id=CustomerId("con_beta"), reference_id="beta", meter_id=MeterId("prd_iron"), created_us=0),
-            Customer(customer_id=CustomerId("con_old"), reference_id="old", status=CustomerStatus.ARCHIVED, created_us=0),
+            Customer(
+                customer_id=CustomerId("con_beta"), reference_id="beta", meter_id=MeterId("prd_iron"), created_us=0
+            ),
+            Customer(
+                customer_id=CustomerId("con_old"), reference_id="old", status=CustomerStatus.ARCHIVED, created_us=0
+            ),
             Run(run_id=RunId("run_1"), created_us=0),
             *_meter("gold"),
             *_meter("iron"),
@@ -138,7 +145,7 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_told_so(home: Home) -> None:
     assert home.code(OPEN, key=revoked) == "key_expired"
     key = home.ledger.get(Key, f"key_{1:026d}")
     assert key is not None
-    home.put(Key(**{n: getattr(key, n) for n in key.__slots__} | {"revoked_us": NOW_US}))  # type: ignore[arg-type]
+    home.put(Key(**{n: getattr(key, n) for n in key.__slots__} | {"revoked_us": NOW_US}))
     assert home.code(OPEN, key=home.merchant) == "key_revoked"
 
 

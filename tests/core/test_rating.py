@@ -34,7 +34,8 @@ def test_five_million_tokens_over_tiers_of_five_and_three_cost_seventeen() -> No
 
 def test_the_counter_goes_on_where_the_last_request_stopped() -> None:
     meter = version(TierUnit.REQUESTS, (0, "0.10"), (2, "0.01"))
-    counter, charges = fresh(), []
+    counter = fresh()
+    charges: list[int] = []
     for _ in range(4):
         charge = rate(meter, counter, units_micros=MICROS, cost=None)
         counter, charges = charge.counter, [*charges, charge.nanos]

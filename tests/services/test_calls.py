@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -280,10 +281,10 @@ def test_who_cannot_pay_is_refused_with_402_and_told_what_is_needed(desk: Desk) 
     ],
 )
 def test_a_refusal_has_the_shape_of_the_providers_own_errors(
-    desk: Desk, host: str, path: str, read: Callable[[dict], tuple[str, str]]
-) -> None:  # type: ignore[type-arg]
+    desk: Desk, host: str, path: str, read: Callable[[Any], tuple[str, str]]
+) -> None:
     desk.meter("2.00")
-    code, message = read(desk.refused(host=host, path=path)["body"])  # type: ignore[arg-type]
+    code, message = read(desk.refused(host=host, path=path)["body"])
     assert code == "insufficient_credits" and "$2.000000" in message and "$1.000000" in message
 
 
