@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from lava_proxy.cli.session import Declined
 from lava_proxy.core.errors import LavaError
 
 EXIT_OTHER = 1
@@ -53,11 +54,16 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except LavaError as error:
         say_error(error, as_json=as_json)
         return EXIT_CODES.get(error.code, EXIT_OTHER)
+    except Declined:
+        return EXIT_OTHER
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _forget_output()
-        return 0
+        return _reader_gone()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer has caught it, and would end with 1
+            return _reader_gone()
+        raise
     except Exception as error:
         if not isinstance(error, USAGE_ERROR):
             raise
@@ -101,6 +107,7 @@ def say_usage(error: Exception, *, as_json: bool) -> int:
     return EXIT_USAGE
 
 
-def _forget_output() -> None:
-    """Whoever read our output has gone: nothing may be written at exit either."""
+def _reader_gone() -> int:
+    """Whoever read our output has gone, which is no error; nothing may be written at exit either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lava_proxy.wiring import House, MadeHome
 
 
+class Declined(Exception):
+    """A question was answered with no: nothing was done, and nothing needs to be said."""
+
+
 @contextmanager
 def open_house(home: Path | None, overrides: Mapping[str, object] | None = None) -> "Iterator[House]":
     """The home that is meant, opened; where there is none yet, one is made, and standard error tells so.
@@ -73,16 +77,15 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises:
         InvalidInput: nobody is there to be asked, and ``--yes`` was not given.
-        Refused: the answer was no.
+        Declined: the answer was no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question} Say so with --yes.", field="yes")
-    import typer
-
-    if not typer.confirm(question, err=True):
-        raise typer.Abort
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Declined
 
 
 def _user() -> str:
