@@ -54,6 +54,8 @@ class Canary:
     arguments: tuple[str, ...]
     proof: str = '"ok": ?true'
     """A regular expression that only our answer fits; searched in what the canary prints."""
+    is_proved_by_success: bool = False
+    """It prints nothing of an answer, but without one it would have failed."""
     fix: str = _USE_RUN
     is_known_to_escape: bool = False
     """Its makers decided so; the next canary shows the remedy."""
@@ -113,7 +115,8 @@ CANARIES = (
         name="git",
         program=("git",),
         arguments=("ls-remote", f"{PROVE_URL}proof.git"),
-        proof="not valid: is this a git repository",  # git got an answer, and no repository
+        proof="not valid: is this a git repository",  # it got an answer, and no repository
+        is_proved_by_success=True,
         fix="git config --global --get http.proxy, http.sslCAInfo: what is set there wins over the environment; unset it",
     ),
 )
@@ -127,7 +130,7 @@ def prove(canary: Canary, environment: Mapping[str, str]) -> Proof:
     code, said = _run([program, *canary.arguments], {**environment, "LC_ALL": "C"})
     if code == EXIT_ABSENT:
         return Proof(name=canary.name, program=program, outcome=Outcome.ABSENT)
-    outcome = judge(canary, said)
+    outcome = judge(canary, said, code)
     fix = "" if outcome is Outcome.INTERCEPTED else canary.fix
     is_known = canary.is_known_to_escape and outcome is Outcome.AROUND
     return Proof(name=canary.name, program=program, outcome=outcome, fix=fix, said=_last_line(said), is_known=is_known)
@@ -139,9 +142,9 @@ def prove_all(environment: Mapping[str, str]) -> list[Proof]:
         return list(pool.map(lambda canary: prove(canary, environment), CANARIES))
 
 
-def judge(canary: Canary, said: str) -> Outcome:
-    """What happened to a canary that printed this."""
-    if re.search(canary.proof, said):
+def judge(canary: Canary, said: str, code: int) -> Outcome:
+    """What happened to a canary that printed this and ended with this exit code."""
+    if re.search(canary.proof, said) or (code == 0 and canary.is_proved_by_success):
         return Outcome.INTERCEPTED
     if re.search(r"certificate|SSL|issuer", said, re.IGNORECASE) and not re.search(_NO_SUCH_HOST, said):
         return Outcome.UNTRUSTED
