@@ -55,7 +55,8 @@ class Targets:
             return f"{address} is an address of this machine's own metadata"
         if self._is_own(real, port):
             return f"{address}:{port} is this proxy itself"
-        if self.is_loopback_only or real.is_global or destination.is_redirected:
+        is_public = real.is_global and not real.is_multicast
+        if self.is_loopback_only or is_public or destination.is_redirected:
             return None
         if self.is_exempt(destination.host, destination.port):
             return None
