@@ -27,8 +27,8 @@ class Said:
 
     @property
     def error(self) -> Any:
-        """The JSON error on standard error."""
-        return json.loads(self.err)["error"]
+        """The JSON error: the last line on standard error."""
+        return json.loads(self.err.splitlines()[-1])["error"]
 
     @property
     def facts(self) -> dict[str, str]:
