@@ -38,7 +38,7 @@ MaxCharge = Annotated[
 
 def command(
     arguments: Annotated[
-        list[str], typer.Argument(metavar="COMMAND…", help="What to run, with its own arguments.", show_default=False)
+        list[str], typer.Argument(metavar="COMMAND", help="What to run, with its own arguments.", show_default=False)
     ],
     customer: CustomerOption = None,
     meter: MeterOption = None,

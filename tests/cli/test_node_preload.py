@@ -46,10 +46,10 @@ def tunnels(provider: StandIn) -> Iterator[TunnelProxy]:
         yield running
 
 
-def ask(script: str, port: int, ca: Path, **present: str) -> list[str]:
+def ask(script: str, port: int, ca: Path, *, scheme: str = "http", **present: str) -> list[str]:
     assert NODE is not None
     trust = TrustFiles(variables={"NODE_EXTRA_CA_CERTS": ca})
-    variables = build_variables(present, Access(address=f"http://127.0.0.1:{port}", user="cus@t", key="k:1"), trust)
+    variables = build_variables(present, Access(address=f"{scheme}://127.0.0.1:{port}", user="cus@t", key="k:1"), trust)
     answer = subprocess.run(
         [NODE, "-e", ASK + script],
         env=child_environment({"PATH": os.environ["PATH"], **present}, variables),
@@ -131,3 +131,13 @@ def test_plain_http_goes_through_the_proxy_too(tunnels: TunnelProxy, authority: 
         script = "get(http, 'http://models.example/v1/models', { agent: new http.Agent() }).then(console.log)"
         assert ask(script, proxy.port, authority.certificate_file) == ["200 true"]
         assert proxy.heads[0].startswith("CONNECT models.example:80 ")
+
+
+def test_a_proxy_whose_port_speaks_tls_is_reached_by_tls(provider: StandIn, authority: Authority) -> None:
+    with running_tunnel_proxy(provider.port, tls=authority.issue("127.0.0.1")) as proxy:
+        script = """(async () => {
+          console.log(await viaFetch('https://api.openai.com/v1/models'));
+          console.log(await get(https, 'https://api.openai.com/v1/models', { agent: new https.Agent() }));
+        })()"""
+        assert ask(script, proxy.port, authority.certificate_file, scheme="https") == ["200 true"] * 2
+        assert len(proxy.heads) == 2

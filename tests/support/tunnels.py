@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from lava_proxy.demo.provider import TlsFiles
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,13 +31,17 @@ class TunnelProxy:
 
 
 @contextlib.contextmanager
-def running_tunnel_proxy(target_port: int) -> Iterator[TunnelProxy]:
-    """In a thread of its own, until the block ends."""
+def running_tunnel_proxy(target_port: int, *, tls: TlsFiles | None = None) -> Iterator[TunnelProxy]:
+    """In a thread of its own, until the block ends. With ``tls`` its own port speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls is not None else None
+    if context is not None and tls is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
     proxy = TunnelProxy(target_port=target_port)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(proxy.serve, "127.0.0.1", 0), loop).result(10)
+    starting = asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=context)
+    server = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
