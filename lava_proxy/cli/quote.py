@@ -44,7 +44,8 @@ def quote(
 ) -> None:
     """Tell what a call would cost and be charged, by the very steps of the proxy. Nothing is sent or written.
 
-    For given tokens the answer is exact; for a request it is the most that the proxy would set aside.
+    For given tokens the answer is exact; for a request it is the most that the proxy would set aside. Ends with 4 where the
+    credit does not suffice, with 8 where the call would be refused for another reason.
 
     \b
     lava quote gpt-4o-mini --input-tokens 1200 --output-tokens 300
@@ -68,10 +69,12 @@ def quote(
         out = output(house, json)
         if json:
             out.document(quote_document(answer))
-            return
-        out.facts(_facts(answer))
+        else:
+            out.facts(_facts(answer))
         if answer.refusal is not None:
-            say(f"This call would be refused: {answer.refusal.message}")
+            if not json:
+                say(f"This call would be refused: {answer.refusal.message}")
+            raise typer.Exit(4 if answer.refusal.status == 402 else 8)
 
 
 def _facts(answer: "QuoteAnswer") -> list[tuple[str, str | int | None]]:

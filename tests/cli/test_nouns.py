@@ -154,6 +154,9 @@ def test_prices_providers_and_quotes(lava: Lava, acme: str, tmp_path: Path) -> N
         "quote", "--url", "https://api.openai.com/v1/chat/completions", "--data", f"@{body}", "--customer", acme
     )
     assert call.facts["cost"].startswith("at most $0.0000")
+    poor = lava("quote", "gpt-4o-mini", "--input-tokens", "1000000000", "--customer", acme, "--json")
+    assert (poor.code, poor.document["refused"]["code"]) == (4, "insufficient_credits")
+    assert "would be refused" in lava("quote", "gpt-4o-mini", "--input-tokens", "1000000000", "--customer", acme).err
     assert lava("quote").code == 2
     assert lava("quote", "--url", "https://example.com", "--data", "{}").code == 2
     assert lava("quote", "--url", "https://api.openai.com/v1/chat/completions", "--data", "@/nosuch").code == 2
