@@ -75,7 +75,9 @@ def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {synchronous}")
         execute("CREATE TABLE wallet (id INTEGER PRIMARY KEY, free INTEGER NOT NULL, held INTEGER NOT NULL)")
-        execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, wallet INTEGER NOT NULL, kind INTEGER NOT NULL, amount INTEGER, ref TEXT)")
+        execute(
+            "CREATE TABLE entry (id INTEGER PRIMARY KEY, wallet INTEGER NOT NULL, kind INTEGER NOT NULL, amount INTEGER, ref TEXT)"
+        )
         execute("BEGIN")
         connection.executemany("INSERT INTO wallet VALUES (?, ?, 0)", [(number, 10**15) for number in range(customers)])
         execute("COMMIT")
@@ -85,7 +87,9 @@ def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str
             execute("BEGIN IMMEDIATE")
             for _ in range(GROUP):
                 wallet, kind = steps // 2 * 7919 % customers, steps % 2
-                execute("UPDATE wallet SET free = free - ?1, held = held + ?1 WHERE id = ?2", (1000 - 2000 * kind, wallet))
+                execute(
+                    "UPDATE wallet SET free = free - ?1, held = held + ?1 WHERE id = ?2", (1000 - 2000 * kind, wallet)
+                )
                 execute("INSERT INTO entry VALUES (NULL, ?, ?, ?, ?)", (wallet, kind, 1000, f"req_{steps // 2:012d}"))
                 steps += 1
             execute("COMMIT")
@@ -95,7 +99,9 @@ def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str
 class Calls:
     """Keeps a number of calls in flight: each holds, then settles, then the next one begins."""
 
-    def __init__(self, ledger: SqliteLedger, hold: Callable[[int], Future[Any]], settle_it: Callable[[int, Any], Future[Any]]) -> None:
+    def __init__(
+        self, ledger: SqliteLedger, hold: Callable[[int], Future[Any]], settle_it: Callable[[int, Any], Future[Any]]
+    ) -> None:
         self._ledger = ledger
         self._hold = hold
         self._settle = settle_it
@@ -246,7 +252,9 @@ def settled(number: int, taken: Hold, grant: Grant, counter: Counter) -> Decisio
         ),
     )
     more = moved(grant, free_nanos=HOLD_NANOS - CHARGE_NANOS, held_nanos=-HOLD_NANOS, spent_nanos=CHARGE_NANOS)
-    counted = Counter(customer_id=counter.customer_id, meter_id=METER_ID, count_micros=counter.count_micros + 1_521_000_000)
+    counted = Counter(
+        customer_id=counter.customer_id, meter_id=METER_ID, count_micros=counter.count_micros + 1_521_000_000
+    )
     event = Event(
         event_id=EventId(f"evt_01K7BENCH{number:013d}"),
         kind="request.settled",
@@ -377,7 +385,9 @@ def stocked(folder: Path, *, customers: int, synchronous: str) -> Iterator[Sqlit
 
 
 def stock(ledger: SqliteLedger, number: int, customers: int) -> Future[None]:
-    customer = Customer(customer_id=customer_id(number, customers), reference_id=f"customer-{number}", created_us=NOW_US)
+    customer = Customer(
+        customer_id=customer_id(number, customers), reference_id=f"customer-{number}", created_us=NOW_US
+    )
     amount_nanos = 10**15
     grant = Grant(
         grant_id=grant_id(number, customers),
@@ -409,12 +419,16 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=1000)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--synchronous", default="FULL", choices=("FULL", "NORMAL"))
-    parser.add_argument("--folder", type=Path, default=None, help="where the files are written; else the system's temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the files are written; else the system's temporary folder"
+    )
     asked = parser.parse_args()
     ratios: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for number in range(asked.rounds):
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-            bare = bare_pairs(Path(folder), seconds=asked.seconds, customers=asked.customers, synchronous=asked.synchronous)
+            bare = bare_pairs(
+                Path(folder), seconds=asked.seconds, customers=asked.customers, synchronous=asked.synchronous
+            )
         print(f"round {number + 1}: bare {bare:,.0f} pairs/s", end="")
         for name, make in VARIANTS.items():
             with (
@@ -425,7 +439,11 @@ def main() -> None:
             waits.sort()
             p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
             ratios[name].append(pairs / bare)
-            print(f" | {name} {pairs:,.0f} ({pairs / bare:.3f}), hold p50 {p50 / 1000:.1f} p99 {p99 / 1000:.1f} ms", end="", flush=True)
+            print(
+                f" | {name} {pairs:,.0f} ({pairs / bare:.3f}), hold p50 {p50 / 1000:.1f} p99 {p99 / 1000:.1f} ms",
+                end="",
+                flush=True,
+            )
         print()
     for name, found in ratios.items():
         print(f"{name} / bare: median {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})")

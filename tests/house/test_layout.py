@@ -40,7 +40,8 @@ def test_every_room_says_what_it_is_for() -> None:
 
 
 def test_no_module_is_too_long_to_read() -> None:
-    long = {str(file): lines for file, _ in modules() if (lines := len(file.read_text().splitlines())) > 500}
+    lines = {str(file): sum(map(bool, map(str.strip, file.read_text().splitlines()))) for file, _ in modules()}
+    long = {file: count for file, count in lines.items() if count > 450}
 
     assert long == {}
 
