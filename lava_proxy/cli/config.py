@@ -19,7 +19,7 @@ app = noun(
 
 @app.command("show")
 def show(
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="One setting.", show_default=False)] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting.", show_default=False)] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -55,7 +55,7 @@ def set_setting(
     value: Annotated[
         str | None,
         typer.Argument(
-            metavar="[VALUE]", help="Its value; of a list, its parts with commas between.", show_default=False
+            metavar="VALUE", help="Its value; of a list, its parts with commas between.", show_default=False
         ),
     ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Take it out of the file: the default holds again.")] = False,

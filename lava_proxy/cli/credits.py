@@ -35,7 +35,9 @@ def grant(
             "--expires-at", metavar="WHEN", help="Good until then: 30d, a date, or RFC 3339.", show_default=False
         ),
     ] = None,
-    priority: Annotated[int, typer.Option("--priority", min=0, max=1000, help="Lower ones are drawn first.")] = 50,
+    priority: Annotated[
+        int, typer.Option("--priority", metavar="N", min=0, max=1000, help="Lower ones are drawn first.")
+    ] = 50,
     meter_slug: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +49,8 @@ def grant(
         ),
     ] = None,
     note: Annotated[
-        str, typer.Option("--note", help="What it is for; it stands on the statement.", show_default=False)
+        str,
+        typer.Option("--note", metavar="TEXT", help="What it is for; it stands on the statement.", show_default=False),
     ] = "",
     idempotency_key: IdempotencyKey = None,
     home: Home = None,
@@ -83,7 +86,9 @@ def grant(
 @app.command("void")
 def void(
     grant_id: Annotated[str, typer.Argument(metavar="GRANT", help="A grant, by grt_….", show_default=False)],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands on the statement.", show_default=False)] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it stands on the statement.", show_default=False)
+    ] = "",
     yes: Yes = False,
     idempotency_key: IdempotencyKey = None,
     home: Home = None,

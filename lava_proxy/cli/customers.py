@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 app = noun("Whom you bill. A customer is named by con_… or by your own reference id.")
 
-Name = Annotated[str | None, typer.Option("--name", help="A name, for you.", show_default=False)]
-Email = Annotated[str | None, typer.Option("--email", help="An e-mail address.", show_default=False)]
-Phone = Annotated[str | None, typer.Option("--phone", help="A number such as +4915112345678.", show_default=False)]
+Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="A name, for you.", show_default=False)]
+Email = Annotated[str | None, typer.Option("--email", metavar="ADDRESS", help="An e-mail address.", show_default=False)]
+Phone = Annotated[
+    str | None, typer.Option("--phone", metavar="NUMBER", help="A number such as +4915112345678.", show_default=False)
+]
 Meter = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +40,7 @@ Meter = Annotated[
 @app.command("create")
 def create(
     reference_id: Annotated[
-        str | None, typer.Argument(metavar="[REFERENCE_ID]", help="Your own id for the customer.", show_default=False)
+        str | None, typer.Argument(metavar="REFERENCE_ID", help="Your own id for the customer.", show_default=False)
     ] = None,
     name: Name = None,
     email: Email = None,
@@ -117,7 +119,7 @@ def show(customer: Customer, home: Home = None, json: Json = False) -> None:
 def update(
     customer: Customer,
     reference_id: Annotated[
-        str | None, typer.Option("--reference-id", help="Another id of yours.", show_default=False)
+        str | None, typer.Option("--reference-id", metavar="ID", help="Another id of yours.", show_default=False)
     ] = None,
     name: Name = None,
     email: Email = None,

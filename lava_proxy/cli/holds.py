@@ -66,7 +66,9 @@ def void(
         bool,
         typer.Option("--force", help="Also while its call is in flight; what the call consumes is then never charged."),
     ] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the journal.", show_default=False)] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it stands in the journal.", show_default=False)
+    ] = "",
     yes: Yes = False,
     idempotency_key: IdempotencyKey = None,
     home: Home = None,

@@ -30,7 +30,9 @@ CustomerOption = Annotated[
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Option("--name", help="What it is for, for you.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="What it is for, for you.", show_default=False)
+    ] = "",
     customer_id: CustomerOption = None,
     meter_slug: Annotated[
         list[str] | None,

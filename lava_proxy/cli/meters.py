@@ -21,7 +21,12 @@ app = noun("What customers are charged. A change holds for calls from then on; w
 MeterArgument = Annotated[str, typer.Argument(metavar="METER", help="A meter, by slug or prd_….", show_default=False)]
 Rate = Annotated[
     str | None,
-    typer.Option("--rate", help="The one rate: dollars for a unit, or percent on top of the cost.", show_default=False),
+    typer.Option(
+        "--rate",
+        metavar="RATE",
+        help="The one rate: dollars for a unit, or percent on top of the cost.",
+        show_default=False,
+    ),
 ]
 Tiers = Annotated[
     list[str] | None,
@@ -51,7 +56,10 @@ def create(
     meter_slug: Annotated[
         str | None,
         typer.Option(
-            "--meter-slug", help="A short name for commands and headers; else made from NAME.", show_default=False
+            "--meter-slug",
+            metavar="SLUG",
+            help="A short name for commands and headers; else made from NAME.",
+            show_default=False,
         ),
     ] = None,
     default: Annotated[
@@ -142,7 +150,9 @@ def show(
 @app.command("update")
 def update(
     meter: MeterArgument,
-    name: Annotated[str | None, typer.Option("--name", help="Another name.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Another name.", show_default=False)
+    ] = None,
     rate: Rate = None,
     tier: Tiers = None,
     default: Annotated[

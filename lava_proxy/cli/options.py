@@ -22,10 +22,12 @@ IdempotencyKey = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")]
 Cursor = Annotated[
     str | None,
-    typer.Option("--cursor", help="Go on after this: the `next_cursor` of the page before.", show_default=False),
+    typer.Option(
+        "--cursor", metavar="CURSOR", help="Go on after this: the `next_cursor` of the page before.", show_default=False
+    ),
 ]
 Since = Annotated[
     str | None,

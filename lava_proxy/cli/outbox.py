@@ -12,14 +12,16 @@ from lava_proxy.core.errors import InvalidInput
 
 app = noun("Events on their way to others: what waits, what was given up, and another try.")
 
-Consumer = Annotated[str | None, typer.Option("--consumer", help="On their way to this one.", show_default=False)]
+Consumer = Annotated[
+    str | None, typer.Option("--consumer", metavar="NAME", help="On their way to this one.", show_default=False)
+]
 
 
 @app.command("list")
 def list_outbox(
     consumer: Consumer = None,
     state: Annotated[
-        str | None, typer.Option("--state", help="pending, delivered or dead.", show_default=False)
+        str | None, typer.Option("--state", metavar="STATE", help="pending, delivered or dead.", show_default=False)
     ] = None,
     limit: Limit = 100,
     home: Home = None,
@@ -58,7 +60,7 @@ def list_outbox(
 @app.command("retry")
 def retry(
     event_id: Annotated[
-        str | None, typer.Argument(metavar="[EVENT]", help="An event, by evt_….", show_default=False)
+        str | None, typer.Argument(metavar="EVENT", help="An event, by evt_….", show_default=False)
     ] = None,
     consumer: Consumer = None,
     dead: Annotated[bool, typer.Option("--dead", help="Everything that was given up.")] = False,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 app = noun("What providers charge, with the source of every price.")
 
-ProviderOption = Annotated[str | None, typer.Option("--provider", help="At this provider.", show_default=False)]
+ProviderOption = Annotated[
+    str | None, typer.Option("--provider", metavar="PROVIDER", help="At this provider.", show_default=False)
+]
 
 
 @app.command("show")
@@ -65,7 +67,7 @@ def show(
 def search(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A part of a model's name.", show_default=False)],
     provider: ProviderOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")] = 50,
     home: Home = None,
     json: Json = False,
 ) -> None:

@@ -32,12 +32,18 @@ Wait = Annotated[
 
 def up(
     host: Annotated[
-        str | None, typer.Option("--host", help="Listen on this address; else 127.0.0.1.", show_default=False)
+        str | None,
+        typer.Option("--host", metavar="ADDRESS", help="Listen on this address; else 127.0.0.1.", show_default=False),
     ] = None,
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=0, max=65535, help="Listen on this port; else 8080. 0 picks a free one.", show_default=False
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Listen on this port; else 8080. 0 picks a free one.",
+            show_default=False,
         ),
     ] = None,
     connect_to: Annotated[
@@ -74,7 +80,8 @@ def up(
         ),
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option("--log-level", help="debug, info, warning or error.", show_default=False)
+        str | None,
+        typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.", show_default=False),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready, and let it run.")] = False,
     home: Home = None,
@@ -173,7 +180,7 @@ def status(instance: Instance = None, wait: Wait = 0, home: Home = None, json: J
 
 def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the past.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many lines of the past.")] = 50,
     instance: Instance = None,
     home: Home = None,
     json: Json = False,

@@ -17,18 +17,28 @@ if TYPE_CHECKING:
 
 def quote(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model, such as gpt-4o-mini.", show_default=False)
+        str | None, typer.Argument(metavar="MODEL", help="A model, such as gpt-4o-mini.", show_default=False)
     ] = None,
     input_tokens: Annotated[
-        int, typer.Option("--input-tokens", min=0, help="With a model: so many tokens in.")
+        int, typer.Option("--input-tokens", metavar="N", min=0, help="With a model: so many tokens in.")
     ] = 1_000_000,
-    output_tokens: Annotated[int, typer.Option("--output-tokens", min=0, help="With a model: so many tokens out.")] = 0,
+    output_tokens: Annotated[
+        int, typer.Option("--output-tokens", metavar="N", min=0, help="With a model: so many tokens out.")
+    ] = 0,
     provider: Annotated[
         str | None,
-        typer.Option("--provider", help="With a model: at this provider, if it is not its maker.", show_default=False),
+        typer.Option(
+            "--provider",
+            metavar="PROVIDER",
+            help="With a model: at this provider, if it is not its maker.",
+            show_default=False,
+        ),
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", help="Instead of a model: a request to this address …", show_default=False)
+        str | None,
+        typer.Option(
+            "--url", metavar="URL", help="Instead of a model: a request to this address …", show_default=False
+        ),
     ] = None,
     body: Annotated[
         str | None,
@@ -36,7 +46,7 @@ def quote(
             "--data", metavar="JSON|@FILE", help="… with this body; @- reads standard input.", show_default=False
         ),
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="… and this method.")] = "POST",
+    method: Annotated[str, typer.Option("--method", metavar="METHOD", help="… and this method.")] = "POST",
     customer_id: CustomerOption = None,
     meter_slug: MeterOption = None,
     home: Home = None,

@@ -35,11 +35,16 @@ POLL_SECONDS = 0.3
 COLUMNS = ("created_at", "request_id", "customer", "model", "status", "tokens", "cost", "charge", "margin", "flags")
 
 Run = Annotated[str | None, typer.Option("--run-id", metavar="RUN", help="Of this `lava run`.", show_default=False)]
-Provider = Annotated[str | None, typer.Option("--provider", help="Of this provider.", show_default=False)]
-Model = Annotated[str | None, typer.Option("--model", help="Of this model.", show_default=False)]
-Status = Annotated[str | None, typer.Option("--status", help="pending, completed or error.", show_default=False)]
+Provider = Annotated[
+    str | None, typer.Option("--provider", metavar="PROVIDER", help="Of this provider.", show_default=False)
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="MODEL", help="Of this model.", show_default=False)]
+Status = Annotated[
+    str | None, typer.Option("--status", metavar="STATUS", help="pending, completed or error.", show_default=False)
+]
 Flag = Annotated[
-    str | None, typer.Option("--flag", help="With this flag, such as unpriced or estimated.", show_default=False)
+    str | None,
+    typer.Option("--flag", metavar="FLAG", help="With this flag, such as unpriced or estimated.", show_default=False),
 ]
 
 
@@ -116,7 +121,9 @@ def tail(
     provider: Provider = None,
     model: Model = None,
     metadata: MetadataPairs = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="End after so many.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="End after so many.", show_default=False)
+    ] = None,
     home: Home = None,
     json: Json = False,
 ) -> None:

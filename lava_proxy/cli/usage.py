@@ -27,8 +27,12 @@ def usage(
     run_id: Annotated[
         str | None, typer.Option("--run-id", metavar="RUN", help="Of this `lava run`.", show_default=False)
     ] = None,
-    provider: Annotated[str | None, typer.Option("--provider", help="Of this provider.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Of this model.", show_default=False)] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", metavar="PROVIDER", help="Of this provider.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Of this model.", show_default=False)
+    ] = None,
     metadata: MetadataPairs = None,
     since: Since = "30d",
     until: Until = None,
