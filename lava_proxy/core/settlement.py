@@ -21,6 +21,7 @@ from lava_proxy.core.entities import (
     RateType,
     RequestRecord,
     RequestStatus,
+    TierUnit,
     Transaction,
     Wallet,
 )
@@ -29,7 +30,7 @@ from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_with_carry
 from lava_proxy.core.ports import Decision, Rows
-from lava_proxy.core.rating import Charge, rate, units_micros_of
+from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.core.wallet import is_open, pay_debt, resolve_allocations, spend_free
 
@@ -50,6 +51,9 @@ class Measured:
     response_id: str | None = None
     dialect_version: int = 0
     raw_usage: tuple[str, ...] = ()
+    text_characters: int | None = None
+    """Characters of text in the request and the answer, as we counted them: for a meter by characters, where the
+    provider counts tokens alone."""
     unit_prices: str = ""
     price_source: str = ""
     price_date: str = ""
@@ -213,6 +217,8 @@ def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Co
     if not hold.billed:
         return Charge(nanos=0, breakdown=(), counter=counter), cost_nanos, counter, ()
     units = units_micros_of(version.tier_unit, measured.usage)
+    if units is None and version.tier_unit is TierUnit.CHARACTERS_1M and measured.text_characters is not None:
+        units = measured.text_characters * MICROS
     flags = ("unit_not_reported",) if units is None else ()
     if version.rate_type is RateType.PERCENTAGE:
         flags = ()

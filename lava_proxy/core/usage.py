@@ -40,6 +40,10 @@ class Usage:
         """True where nothing at all was reported."""
         return all(getattr(self, f.name) is None for f in fields(self))
 
+    def is_zero(self) -> bool:
+        """True where nothing above 0 was reported."""
+        return not any(getattr(self, f.name) for f in fields(self))
+
     def total_tokens(self) -> int:
         """Input and output tokens together; what was not reported counts as none."""
         return (self.input_tokens or 0) + (self.output_tokens or 0)
@@ -82,7 +86,7 @@ class Reading:
     """The model that the answer itself names."""
     response_id: str | None = None
     service_tier: str | None = None
-    """``flex``, ``priority``, ``batch`` … as the answer says, for the price; ``None`` is the standard rate."""
+    """``flex``, ``priority``, ``batch``, ``standard`` … as the answer says, for the price; ``None``: it does not say."""
     reported_cost: Decimal | None = None
     """US dollars, where the provider itself says what it charges."""
     raw_usage: tuple[str, ...] = ()
@@ -94,5 +98,7 @@ class Reading:
     """True where the answer's own end was seen (terminal event, or a whole JSON document)."""
     is_error: bool = False
     """True where a 2xx answer carries an error in its body instead of a result."""
+    is_pending: bool = False
+    """True where the provider only took the work on and goes on with it after the answer: its usage comes elsewhere."""
     flags: tuple[str, ...] = ()
     """Anything worth telling: ``malformed_body``, ``decode_failed``, ``body_too_large`` …"""

@@ -25,7 +25,7 @@ from lava_proxy.dialects.json_text import (
 from lava_proxy.dialects.request_size import Size
 from lava_proxy.dialects.sse import objects_of
 from lava_proxy.dialects.text_count import TextCounter, text_pattern, texts_in
-from lava_proxy.dialects.tiers import tier_of
+from lava_proxy.dialects.tiers import STANDARD, tier_of
 from lava_proxy.dialects.wire_format import WireFormat
 
 _TEXT_KEYS = ("text", "args", "name", "code", "output")
@@ -35,10 +35,10 @@ _MODALITIES = {0: "TEXT", 1: "TEXT", 2: "IMAGE", 3: "VIDEO", 4: "AUDIO", 5: "DOC
 _TRAFFIC_TIERS: dict[object, str | None] = {
     None: None,
     0: None,
-    1: None,
+    1: STANDARD,
     2: "provisioned_throughput",
     "TRAFFIC_TYPE_UNSPECIFIED": None,
-    "ON_DEMAND": None,
+    "ON_DEMAND": STANDARD,
     "PROVISIONED_THROUGHPUT": "provisioned_throughput",
 }
 _NO_REASON = (None, "", 0, "FINISH_REASON_UNSPECIFIED")
@@ -162,11 +162,11 @@ def _by_modality(figures: JsonObject, *names: str) -> dict[str, int]:
 def _tier_of(figures: JsonObject) -> tuple[str | None, tuple[str, ...]]:
     """The tier by ``serviceTier`` or ``trafficType`` (``ON_DEMAND_FLEX`` → ``flex``); an unknown number is flagged."""
     named = tier_of(figures.get("serviceTier"))
-    if named is not None:
+    if named not in (None, STANDARD):
         return named, ()
     traffic = figures.get("trafficType")
     if isinstance(traffic, str | int | None) and traffic in _TRAFFIC_TIERS:
-        return _TRAFFIC_TIERS[traffic], ()
+        return _TRAFFIC_TIERS[traffic] or named, ()
     if isinstance(traffic, str):
         return traffic.lower().removeprefix("on_demand_")[:80], ()
     return None, ("unknown_service_tier",)

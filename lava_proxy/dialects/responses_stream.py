@@ -1,8 +1,9 @@
 """Reading answers of OpenAI's responses wire.
 
 A stream's terminal event carries the whole response with its usage; of the events before it only the first (model, id),
-finished searches and the deltas' text matter. Usage is null while a response is queued or in the background. Azure
-answers some models' responses in chat's shape: then chat's interpreter reads them.
+finished searches and the deltas' text matter. Usage is null while a response is queued or in the background: then the
+answer is only a receipt (``is_pending``). Azure answers some models' responses in chat's shape: then chat's interpreter
+reads them.
 """
 
 import re
@@ -101,6 +102,7 @@ class ResponsesAnswer:
             output_text_bytes=self.text.utf8_bytes,
             is_complete=self.response is not None and name_of(response.get("status")) not in _UNENDED,
             is_error=self.is_error or response.get("error") is not None,
+            is_pending=_is_pending(self.response, head),
             flags=(*found.flags, *_tool_flags(response)),
         )
 
@@ -127,6 +129,13 @@ class ResponsesAnswer:
         told = count_of(as_object(as_object(response.get("tool_usage")).get("web_search")).get("num_requests"))
         listed = sum(map(_is_charged_search, as_objects(response.get("output")))) if response else self.searches
         return max(told or 0, listed) or told
+
+
+def _is_pending(response: JsonObject | None, head: JsonObject) -> bool:
+    """Whether the provider works on in the background, whoever listens: a receipt, or a stream that was left early."""
+    if response is not None:
+        return name_of(response.get("status")) in _UNENDED
+    return head.get("background") is True
 
 
 def _is_charged_search(item: JsonObject) -> bool:

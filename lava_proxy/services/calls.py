@@ -63,6 +63,7 @@ class Calls:
         self._open: dict[str, MeteredCall] = {}
         self._creations: deque[int] = deque()
         self._lock = threading.Lock()
+        self._is_closed = False
         self._unsettled: deque[Callable[[], None]] = deque()
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lava-read")
         self._desk = Desk(
@@ -123,7 +124,11 @@ class Calls:
         return count
 
     def close_all(self, ending: Ending) -> Future[None]:
-        closings = [call.close(ending) for call in list(self._open.values())]
+        """See ``exchange.Line``. A call that is still being admitted is then not let go."""
+        with self._lock:
+            self._is_closed = True
+            calls = list(self._open.values())
+        closings = [call.close(ending) for call in calls]
         all_closed: Future[None] = Future()
         waiting = [len(closings)]
 
@@ -176,7 +181,9 @@ class Calls:
         return then(future, lambda answer: answer, failed=lambda error: self._failed(dialect, error))
 
     def _hold(self, request: Recognised) -> Future[Forward | Refused]:
+        """Everything that may fail comes before the hold: afterwards the call goes."""
         now_us = self._clock.now_us()
+        body = request.dialect.ask_for_usage(request.body) if request.asks_for_usage else None
         quoted = self._planner.quote(request, at_us=now_us)
         asked = self._planner.asked(request, quoted, now_us=now_us)
 
@@ -187,21 +194,24 @@ class Calls:
             if isinstance(outcome, Denial):
                 self._count(outcome)
                 return self._refuse(request.dialect, outcome)
-            return self._forward(request, MeteredCall(self._planner.plan(request, outcome.hold, quoted), self._desk))
+            call = MeteredCall(self._planner.plan(request, outcome.hold, quoted), self._desk)
+            return self._forward(request, call, body)
 
         def failed(error: BaseException) -> Future[Forward | Refused]:
             if self._spool is not None and isinstance(error, LedgerUnavailable):
-                return self._fail_open(self._spool, request, asked, quoted)
+                return self._fail_open(self._spool, request, asked, quoted, body)
             return done(self._failed(request.dialect, error))
 
         return chain(self._ledger.transact(load, self._admit), answer, failed=failed)
 
-    def _fail_open(self, spool: Spool, request: Recognised, asked: Asked, quoted: Quote) -> Future[Forward | Refused]:
+    def _fail_open(
+        self, spool: Spool, request: Recognised, asked: Asked, quoted: Quote, body: bytes | None
+    ) -> Future[Forward | Refused]:
         """Note the call on the disk, then let it pass; where even that fails, refuse it."""
         plan = self._planner.plan(request, hold_of_nothing(asked), quoted)
 
         def pass_on(_: None) -> Forward | Refused:
-            return self._forward(request, SpooledCall(plan, self._desk, spool))
+            return self._forward(request, SpooledCall(plan, self._desk, spool), body)
 
         def failed(error: BaseException) -> Forward | Refused:
             return self._failed(request.dialect, LedgerUnavailable(f"and the spool file neither ({error})"))
@@ -228,14 +238,19 @@ class Calls:
         self._creations.append(now_us)
         return True
 
-    def _forward(self, request: Recognised, call: MeteredCall) -> Forward:
-        self._open[call.request_id] = call
-        asks = request.asks_for_usage
+    def _forward(self, request: Recognised, call: MeteredCall, body: bytes | None) -> Forward | Refused:
+        with self._lock:
+            is_late = self._is_closed
+            if not is_late:
+                self._open[call.request_id] = call
+        if is_late:
+            call.close(Ending.NOT_SENT)
+            return self._refuse(request.dialect, Denial(code="stopping", message="The proxy is stopping."))
         return Forward(
             call=call,
             drop_headers=request.said.drop_headers,
-            set_headers=(("accept-encoding", "identity"),) if asks else (),
-            body=request.dialect.ask_for_usage(request.body) if asks else None,
+            set_headers=(("accept-encoding", "identity"),) if request.asks_for_usage else (),
+            body=body,
             response_headers=(("x-lava-request-id", call.request_id),),
         )
 

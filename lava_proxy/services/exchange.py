@@ -116,4 +116,4 @@ class Line(Protocol):
     def open_calls(self) -> int: ...
 
     def close_all(self, ending: Ending) -> Future[None]:
-        """Close every open call; done when all are settled. For shutdown, after the deadline."""
+        """Close every open call, and let no other go; done when all are settled. For shutdown, after the deadline."""

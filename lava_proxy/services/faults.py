@@ -29,6 +29,7 @@ STATUSES: Mapping[str, int] = {
     "invalid_identity": 400,
     "signed_identity_header": 400,
     "endpoint_blocked": 403,
+    "stopping": 503,
     "ledger_unavailable": 503,
     "internal_error": 503,
 }
@@ -38,6 +39,7 @@ _DO: Mapping[str, str] = {
     "run_limit_reached": "Start the run with a higher --max-cost or --max-charge.",
     "unpriced_model": "Ask the operator to set a price, or to use a meter with fixed rates.",
     "key_required": "Use http://CUSTOMER:KEY@host:port as the proxy address.",
+    "stopping": "Nothing was sent to the provider; try again when it is back.",
     "ledger_unavailable": "Nothing was sent to the provider; try again shortly.",
     "internal_error": "Nothing was sent to the provider; the proxy's log says why.",
 }

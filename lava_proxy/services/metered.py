@@ -7,7 +7,7 @@ answer go on. Large answers are read to their end on a thread of their own.
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lava_proxy.core.entities import Hold, RequestRecord, RequestStatus
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 READ_ASIDE_BYTES = 256 * 1024
 """Answers above this are read to their end off the edge's thread."""
+_SWITCHING_PROTOCOLS = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class MeteredCall:
         try:
             self._status = status
             self._first_byte_us = self._desk.clock.now_us()
-            if status != 101 and self._plan.is_known_endpoint:
+            if status != _SWITCHING_PROTOCOLS and self._plan.is_known_endpoint:
                 values = dict(headers)
                 self._reader = self._plan.dialect.reader(
                     self._plan.op,
@@ -131,7 +132,7 @@ class MeteredCall:
             measured = self._measure(ending)
         except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
             self._metering_failed("close", error)
-            measured = self._measured(self._plan.quote.as_usage(), None, ("estimated",))
+            measured = self._unmeasured()
         transaction_id = self._desk.ids.new("txn")
         stamp = Stamp(
             now_us=self._desk.clock.now_us(),
@@ -181,29 +182,46 @@ class MeteredCall:
 
     def _measure(self, ending: Ending) -> Measured:
         reading = self._reader.reading() if self._reader is not None else None
-        usage = reading.usage if reading is not None else NO_USAGE
-        if self._is_void(ending, reading, usage):
+        if self._is_void(ending, reading):
             return self._void(ending, reading)
         if self._reader is None or reading is None:
             return self._unread(ending)
-        broken = ending is not Ending.COMPLETE and not reading.is_complete
-        if broken:
-            flag = "upstream_gone" if ending is Ending.UPSTREAM_GONE else "aborted"
-            return self._measured(self._estimate(reading), reading, (flag, "estimated"))
-        if not usage.is_empty():
-            return self._measured(usage, reading, ())
-        if self._plan.charge_hold_without_usage:
-            return self._measured(self._plan.quote.as_usage(), reading, ("no_usage", "charged_at_hold"))
-        return self._measured(self._estimate(reading), reading, ("no_usage", "estimated"))
+        if reading.is_pending:
+            return self._at_quote(reading, ("background", "estimated"))
+        if ending is not Ending.COMPLETE and not reading.is_complete:
+            return self._broken(ending, reading)
+        return self._whole(reading)
 
-    def _is_void(self, ending: Ending, reading: Reading | None, usage: Usage) -> bool:
-        """Whether the provider did nothing that it bills: never sent, no answer at all, or an error without usage."""
+    def _is_void(self, ending: Ending, reading: Reading | None) -> bool:
+        """Whether the provider did nothing that it bills: never sent, no answer at all, or no result and no usage in it."""
         if ending is Ending.NOT_SENT:
             return True
         if self._status is None:
             return ending is Ending.UPSTREAM_GONE
-        is_error = self._status >= 400 or (reading is not None and reading.is_error)
-        return is_error and usage.is_empty()
+        if reading is not None and not reading.usage.is_zero():
+            return False
+        is_refused = not (200 <= self._status < 300 or self._status == _SWITCHING_PROTOCOLS)
+        return is_refused or (reading is not None and reading.is_error and not reading.output_text_bytes)
+
+    def _broken(self, ending: Ending, reading: Reading) -> Measured:
+        """Cut off: what the provider told, else what was produced as far as it was seen, or the hold by the setting."""
+        flag = "upstream_gone" if ending is Ending.UPSTREAM_GONE else "aborted"
+        is_unseen = reading.usage.is_empty() and (self._status is None or not self._plan.facts.is_stream)
+        if is_unseen and self._plan.charge_hold_without_usage:
+            return self._at_quote(reading, (flag, "charged_at_hold"))
+        return self._measured(self._estimate(reading), reading, (flag, "estimated"))
+
+    def _whole(self, reading: Reading) -> Measured:
+        """An answer that ended. Tokens that it does not tell are estimated: absent is not 0."""
+        usage, estimated = reading.usage, self._estimate(reading)
+        if usage.is_empty():
+            if self._plan.charge_hold_without_usage:
+                return self._at_quote(reading, ("no_usage", "charged_at_hold"))
+            return self._measured(estimated, reading, ("no_usage", "estimated"))
+        if estimated.total_tokens() == usage.total_tokens():
+            return self._measured(usage, reading, ())
+        flags = ("estimated",) if reading.is_complete else ("incomplete", "estimated")
+        return self._measured(estimated, reading, flags)
 
     def _void(self, ending: Ending, reading: Reading | None) -> Measured:
         flags = () if ending is Ending.COMPLETE else (ending.value,)
@@ -227,10 +245,29 @@ class MeteredCall:
         if not self._plan.is_known_endpoint:
             return self._measured(NO_USAGE, None, ("unknown",))
         if "metering_failed" in self._flags:
-            return self._measured(self._plan.quote.as_usage(), None, ("estimated",))
+            return self._at_quote(None, ("estimated",))
         nothing = Reading(usage=NO_USAGE)
-        flag = () if ending is Ending.COMPLETE else ("aborted",)
-        return self._measured(self._estimate(nothing), nothing, (*flag, "estimated"))
+        if ending is not Ending.COMPLETE:
+            return self._broken(ending, nothing)
+        return self._measured(self._estimate(nothing), nothing, ("estimated",))
+
+    def _at_quote(self, reading: Reading | None, flags: tuple[str, ...]) -> Measured:
+        measured = self._measured(self._plan.quote.as_usage(), reading, flags)
+        return replace(measured, text_characters=self._plan.quote.characters)
+
+    def _unmeasured(self) -> Measured:
+        """What a call is booked at where measuring it failed: its quote, by nothing that could fail again."""
+        plan = self._plan
+        return Measured(
+            usage=plan.quote.as_usage(),
+            cost=plan.quote.cost,
+            charge_hold_if_unpriced=True,
+            model=plan.facts.model,
+            http_status=self._status,
+            dialect_version=plan.dialect.version,
+            text_characters=plan.quote.characters,
+            flags=(*self._flags, "estimated", *(() if plan.quote.cost is not None else ("unpriced",))),
+        )
 
     def _estimate(self, reading: Reading) -> Usage:
         return self._plan.dialect.estimate(self._plan.op, self._plan.facts, reading)
@@ -252,6 +289,7 @@ class MeteredCall:
             response_id=reading.response_id if reading else None,
             dialect_version=plan.dialect.version,
             raw_usage=reading.raw_usage if reading else (),
+            text_characters=plan.facts.input_text_characters + reading.output_text_characters if reading else None,
             unit_prices=priced.unit_prices if priced else "",
             price_source=priced.source if priced else "",
             price_date=priced.price_date if priced else "",
@@ -278,6 +316,7 @@ def measured_at_quote(plan: CallPlan) -> Measured:
         charge_hold_if_unpriced=plan.charge_hold_if_unpriced,
         model=plan.facts.model,
         dialect_version=plan.dialect.version,
+        text_characters=plan.quote.characters,
         unit_prices=priced.unit_prices if priced else "",
         price_source=priced.source if priced else "",
         price_date=priced.price_date if priced else "",

@@ -114,7 +114,7 @@ class Planner:
                 provider=provider.prices,
                 model=deployments.get(name, name),
                 at_us=at_us,
-                service_tier=tier or request.facts.service_tier,
+                service_tier=request.facts.service_tier if tier is None else tier,
                 region=request.match.region,
             )
             if sheet is not None:

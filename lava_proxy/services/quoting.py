@@ -21,6 +21,8 @@ FRAME_TOKENS = 64
 CHARACTERS_PER_TOKEN = 6
 """For meters by characters: no common tokenizer makes tokens of more characters than this on average."""
 ASSUMED_SECONDS = 60
+OUTPUT_TOKENS_MAX = 10**10
+"""No model writes so many. Limits are strangers' numbers, and what is quoted must fit into the ledger's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +40,17 @@ class Quote:
         """The quoted quantities as if they had been used: what a call is booked at when the policy says `hold`."""
         return Usage(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
 
+    @property
+    def characters(self) -> int:
+        """Characters of text, in and out, for a meter by characters."""
+        return self.quantities.characters_micros // MICROS
+
 
 def quote(facts: RequestFacts, sheet: PriceSheet | None, *, assumed_output_tokens: int) -> Quote:
     """Quote a request of these facts at these prices."""
     input_tokens = -(-facts.input_text_bytes // BYTES_PER_TOKEN) + FRAME_TOKENS + facts.input_other_tokens
     limit = facts.output_limit if facts.output_limit is not None else assumed_output_tokens
-    output_tokens = limit * facts.choices if facts.has_output else 0
+    output_tokens = min(limit * facts.choices, OUTPUT_TOKENS_MAX) if facts.has_output else 0
     ceiling = cost_ceiling(sheet, input_tokens=input_tokens, output_tokens=output_tokens) if sheet else None
     cost = None if ceiling is None or isinstance(ceiling, Unpriced) else ceiling
     note: dict[str, int | str | None] = {"input_tokens": input_tokens, "output_tokens": output_tokens}

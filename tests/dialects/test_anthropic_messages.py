@@ -36,7 +36,7 @@ def test_a_stream_has_its_input_in_the_first_event_and_its_output_in_the_last() 
         output_tokens=41,
         reasoning_tokens=9,
     )
-    assert (reading.model, reading.response_id, reading.service_tier) == ("claude-sonnet-4-6", "msg_1", None)
+    assert (reading.model, reading.response_id, reading.service_tier) == ("claude-sonnet-4-6", "msg_1", "standard")
     assert reading.is_complete
     assert (reading.output_text_characters, reading.output_text_bytes) == (10, 11)
     assert len(reading.raw_usage) == 2
@@ -131,7 +131,8 @@ def test_iterations_stay_out_of_the_totals_and_are_flagged() -> None:
 
 def test_tier_and_speed_become_the_service_tier() -> None:
     usage = {"input_tokens": 1, "output_tokens": 1}
-    assert usage_of({**usage, "service_tier": "standard", "speed": "standard"}).service_tier is None
+    assert usage_of(usage).service_tier is None
+    assert usage_of({**usage, "service_tier": "standard", "speed": "standard"}).service_tier == "standard"
     assert usage_of({**usage, "service_tier": "priority"}).service_tier == "priority"
     assert usage_of({**usage, "service_tier": "standard", "speed": "fast"}).service_tier == "fast"
 

@@ -78,9 +78,11 @@ def test_modalities_are_told_apart_by_name_and_by_number(image: object, audio: o
 @pytest.mark.parametrize(
     ("counts", "tier", "flags"),
     [
-        ({"trafficType": "ON_DEMAND"}, None, ()),
-        ({"trafficType": 1}, None, ()),
-        ({"serviceTier": "standard"}, None, ()),
+        ({}, None, ()),
+        ({"trafficType": "ON_DEMAND"}, "standard", ()),
+        ({"trafficType": 1}, "standard", ()),
+        ({"serviceTier": "standard"}, "standard", ()),
+        ({"serviceTier": "standard", "trafficType": "ON_DEMAND_FLEX"}, "flex", ()),
         ({"serviceTier": "flex", "trafficType": "ON_DEMAND"}, "flex", ()),
         ({"trafficType": "ON_DEMAND_FLEX"}, "flex", ()),
         ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority", ()),

@@ -25,7 +25,7 @@ def test_a_document_gives_model_id_and_all_counts() -> None:
     reading = read(CHAT_DOCUMENT, CHAT)
     assert reading.model == "gpt-4o-2024-08-06"
     assert reading.response_id == "chatcmpl-8"
-    assert reading.service_tier is None
+    assert reading.service_tier == "standard"
     assert reading.usage == Usage(
         input_tokens=120,
         cached_input_tokens=64,

@@ -104,3 +104,16 @@ def test_an_answer_in_chats_shape_is_read_as_chat(body: bytes) -> None:
 def test_metadata_that_looks_like_a_terminal_event_changes_nothing() -> None:
     spoof = event({"type": "response.in_progress", "response": {"metadata": {"type": "response.completed"}}})
     assert read(RESPONSES_STREAM + spoof, RESPONSES).usage == USAGE
+
+
+def test_work_that_goes_on_in_the_background_is_told_from_an_answer() -> None:
+    queued = {"status": "queued", "background": True, "usage": None, "output": []}
+    created = event({"type": "response.created", "response": {**RESPONSE, **queued}})
+    completed = event({"type": "response.completed", "response": {**RESPONSE, "background": True}})
+    foreground = event({"type": "response.created", "response": {**RESPONSE, **queued, "background": False}})
+
+    assert read(document(**queued), RESPONSES).is_pending
+    assert read(created, RESPONSES).is_pending
+    assert not read(created + completed, RESPONSES).is_pending
+    assert not read(document(background=True), RESPONSES).is_pending
+    assert not read(foreground, RESPONSES).is_pending
