@@ -19,6 +19,7 @@ from lava_proxy.addons.drain import drain
 from lava_proxy.addons.engine import Engine, EngineSettings
 from lava_proxy.addons.event_loop import EventLoop
 from lava_proxy.addons.logs import start_logging
+from lava_proxy.addons.port_tls import read_entry
 from lava_proxy.addons.ports import bind_port
 from lava_proxy.addons.roster import roster
 from lava_proxy.addons.serving import HouseOpener, Serving, serving
@@ -27,6 +28,7 @@ from lava_proxy.core.addresses import is_loopback
 from lava_proxy.core.errors import (
     Conflict,
     InvalidInput,
+    InvalidSettings,
     LavaError,
     LedgerTooNew,
     LedgerUnavailable,
@@ -70,10 +72,24 @@ def run(home: Home, settings: Settings, *, open_house: HouseOpener = House) -> N
     Raises:
         InvalidSettings, InvalidProviderFile, NotFound, Conflict, LedgerTooNew, LedgerUnavailable
     """
+    check_port_tls(settings)
     with serving(home, settings, open_house=open_house) as service:
         sockets = bind_port(settings.host, settings.port)
         with asyncio.Runner(loop_factory=lambda: EventLoop(settings.connect_rules)) as runner:
             runner.run(Proxy(service, sockets).run())
+
+
+def check_port_tls(settings: Settings) -> None:
+    """
+    Raises:
+        InvalidSettings: the certificate for the port, or its key, cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        read_entry(settings.tls_cert, settings.tls_key)
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"tls_cert and tls_key cannot be used: {error}.", field="tls_cert") from error
 
 
 class Proxy:

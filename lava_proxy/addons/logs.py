@@ -31,7 +31,7 @@ class LineFormatter(logging.Formatter):
 
 
 def start_logging(level: str, file: Path | None) -> None:
-    """Log to ``file``, or to standard error. mitmproxy's own chatter is let through at ``debug`` only."""
+    """Log to ``file``, or to standard error. mitmproxy's own chatter stays out at any level: it has heads of requests."""
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler(sys.stderr)
@@ -42,6 +42,5 @@ def start_logging(level: str, file: Path | None) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(_LEVELS[level])
-    if _LEVELS[level] > logging.DEBUG:
-        for noisy in ("mitmproxy", "asyncio", "hpack"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+    for chatty in ("mitmproxy", "asyncio", "hpack"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -14,17 +14,12 @@ with warnings.catch_warnings(action="ignore"):
 
 from lava_proxy.addons.event_loop import EventLoop
 from tests.addons.rig import Rig, running_rig
-from tests.support.certificates import Authority, make_authority
+from tests.support.certificates import Authority
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The tests of this folder run on the proxy's own event loop."""
     return {"proxy": EventLoop}
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return make_authority(tmp_path_factory.mktemp("authority"))
 
 
 class StartRig(Protocol):
