@@ -100,8 +100,8 @@ def void(
     lava credits void grt_01JZ… --reason "granted twice" --yes
     """
     with open_house(home) as house:
-        found = house.credits.get(grant_id)
-        confirm(f"Take back {money(found.free_nanos)} of {grant_id}?", yes=yes)
+        if not yes:
+            confirm(f"Take back {money(house.credits.get(grant_id).free_nanos)} of {grant_id}?")
         _show_grant(house, house.credits.void(grant_id, by=by(idempotency_key), reason=reason).value, json)
 
 

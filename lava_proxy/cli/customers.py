@@ -191,8 +191,9 @@ def erase(
     lava customers erase con_01JZ… --yes
     """
     with open_house(home) as house:
-        found = house.customers.get(customer)
-        confirm(f"Erase {found.reference_id or found.customer_id} for good?", yes=yes)
+        if not yes:
+            found = house.customers.get(customer)
+            confirm(f"Erase {found.reference_id or found.customer_id} for good?")
         _show(house, house.customers.erase(customer, by=by(idempotency_key)).value, json)
 
 

@@ -81,8 +81,9 @@ def void(
     lava holds void hld_01JZ… --force --reason "stuck for hours" --yes
     """
     with open_house(home) as house:
-        found = house.holds.get(hold)
-        confirm(f"Give back {money(found.amount_nanos)} of {found.hold_id} ({found.state.value})?", yes=yes)
+        if not yes:
+            found = house.holds.get(hold)
+            confirm(f"Give back {money(found.amount_nanos)} of {found.hold_id} ({found.state.value})?")
         answer = house.holds.void(hold, by=by(idempotency_key), reason=reason, force=force)
         _show(house, answer.value, json)
 

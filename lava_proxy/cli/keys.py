@@ -137,10 +137,10 @@ def rotate(
     with open_house(home) as house:
         from lava_proxy.core.instants import parse_span
 
-        old = house.keys.get(key)
         grace_us = parse_span(grace, field="grace") if grace else 0
-        if not grace_us:
-            confirm(f"End {old.hint} ({old.name or old.key_id}) at once?", yes=yes)
+        if not grace_us and not yes:
+            old = house.keys.get(key)
+            confirm(f"End {old.hint} ({old.name or old.key_id}) at once?")
         _show_new(house, house.keys.rotate(key, by=by(idempotency_key), grace_us=grace_us), json)
 
 
@@ -154,8 +154,9 @@ def revoke(
     lava keys revoke key_01JZ… --yes
     """
     with open_house(home) as house:
-        found = house.keys.get(key)
-        confirm(f"Revoke {found.hint} ({found.name or found.key_id})?", yes=yes)
+        if not yes:
+            found = house.keys.get(key)
+            confirm(f"Revoke {found.hint} ({found.name or found.key_id})?")
         _show(house, house.keys.revoke(key, by=by(idempotency_key)).value, json)
 
 

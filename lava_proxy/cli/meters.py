@@ -189,8 +189,8 @@ def archive(
     lava meters archive premium --yes
     """
     with open_house(home) as house:
-        found = house.meters.get(meter)
-        confirm(f"Archive the meter {found.meter.slug} for good?", yes=yes)
+        if not yes:
+            confirm(f"Archive the meter {house.meters.get(meter).meter.slug} for good?")
         _show(house, house.meters.archive(meter, by=by(idempotency_key)).value, json)
 
 

@@ -72,15 +72,13 @@ def zone_of(name: str | None, settings: "Settings") -> tzinfo:
         ) from error
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str) -> None:
     """Ask before something is destroyed.
 
     Raises:
-        InvalidInput: nobody is there to be asked, and ``--yes`` was not given.
+        InvalidInput: nobody is there to be asked.
         Declined: the answer was no.
     """
-    if yes:
-        return
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question} Say so with --yes.", field="yes")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)

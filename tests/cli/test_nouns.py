@@ -269,3 +269,49 @@ def test_every_error_of_ours_has_an_exit_code() -> None:
         return {kind.code}.union(*(kinds(child) for child in kind.__subclasses__()))
 
     assert kinds(LavaError) <= set(EXIT_CODES)
+
+
+WRITES = {
+    "customers create": ("customers", "create", "new"),
+    "customers update": ("customers", "update", "acme", "--name", "Acme 2"),
+    "customers archive": ("customers", "archive", "acme"),
+    "customers erase": ("customers", "erase", "acme", "--yes"),
+    "keys create": ("keys", "create", "--customer", "acme"),
+    "keys rotate": ("keys", "rotate", "KEY", "--yes"),
+    "keys revoke": ("keys", "revoke", "KEY", "--yes"),
+    "meters create": ("meters", "create", "New", "--rate", "1"),
+    "meters update": ("meters", "update", "extra", "--rate", "2"),
+    "meters archive": ("meters", "archive", "extra", "--yes"),
+    "credits grant": ("credits", "grant", "acme", "1"),
+    "credits void": ("credits", "void", "GRANT", "--yes"),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_repeated_under_its_key_is_done_once_and_told_again(
+    lava: Lava, acme: str, home: Path, name: str
+) -> None:
+    key = lava("keys", "create", "--json").document["secret_key_id"]
+    grant = lava("credits", "grant", acme, "2", "--json").document["grant_id"]
+    lava("meters", "create", "Extra", "--rate", "1")
+    arguments = [{"KEY": key, "GRANT": grant}.get(word, word) for word in WRITES[name]]
+
+    first = lava(*arguments, "--idempotency-key", "once", "--json")
+    entries = lava("verify", "--json").document["entries"]
+    again = lava(*arguments, "--idempotency-key", "once", "--json")
+    other = lava("customers", "create", "somebody-else", "--idempotency-key", "once")
+
+    assert first.code == again.code == 0, first.err + again.err
+    told, repeated = first.document, again.document
+    assert (told.pop("secret_key", None), repeated.pop("secret_key", None))[1] is None
+    assert told == repeated
+    assert lava("verify", "--json").document["entries"] == entries
+    assert other.code == 7
+
+
+def test_a_provider_file_that_is_wrong_is_found_by_validate(lava: Lava, home: Path) -> None:
+    lava("init")
+    (home / "providers.d" / "mine.toml").write_text('id = "mine"\nhosst = ["ai.example"]\n')
+    said = lava("config", "validate", "--json")
+    assert (said.code, said.error["code"]) == (2, "invalid_provider_file")
+    assert "mine.toml" in said.error["message"]
