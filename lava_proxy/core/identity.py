@@ -74,6 +74,10 @@ class Denial:
     run_id: RunId | None = None
 
 
+_NOT_OURS = Denial(code="invalid_key", message="The key is not one of this proxy's keys.")
+_KEY_REQUIRED = Denial(code="key_required", message="This proxy needs a key: give one as the proxy password.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Who pays, and what was chosen. ``new_reference`` names a customer who must be created first."""
@@ -113,20 +117,30 @@ def find_key(rows: Rows, text: str, *, now_us: int) -> Key | Denial:
     parsed = parse_key(text)
     key = rows.get(Key, parsed.key_id) if parsed else None
     if parsed is None or key is None or not check_secret(key, parsed.secret):
-        return Denial(code="invalid_key", message="The key is not one of this proxy's keys.")
+        return _NOT_OURS
+    return check_times(key, now_us=now_us) or key
+
+
+def check_times(key: Key, *, now_us: int) -> Denial | None:
+    """Why a key is not good at this instant; ``None`` where it is."""
     if key.revoked_us is not None and key.revoked_us <= now_us:
         return Denial(code="key_revoked", message="The key was revoked; ask for a new one.")
     if key.expires_us is not None and key.expires_us <= now_us:
         return Denial(code="key_expired", message="The key has expired; ask for a new one.")
-    return key
+    return None
+
+
+def check_shown(claims: Claims, policy: IdentityPolicy) -> Denial | None:
+    """All that can be said of a caller's key without the ledger: it is missing, or by its form none of ours."""
+    if claims.key:
+        return None if parse_key(claims.key) else _NOT_OURS
+    return _KEY_REQUIRED if policy.require_key else None
 
 
 def _find_key(rows: Rows, claims: Claims, policy: IdentityPolicy, *, now_us: int) -> Key | Denial | None:
     if claims.key:
         return find_key(rows, claims.key, now_us=now_us)
-    if policy.require_key:
-        return Denial(code="key_required", message="This proxy needs a key: give one as the proxy password.")
-    return None
+    return _KEY_REQUIRED if policy.require_key else None
 
 
 def _find_customer(

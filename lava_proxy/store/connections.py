@@ -16,7 +16,7 @@ _PRAGMAS = (
     "recursive_triggers = ON",  # or INSERT OR REPLACE would slip by the triggers that refuse to delete
     "wal_autocheckpoint = 0",
     "temp_store = MEMORY",  # a statement of many rows keeps a journal of its own, else in a file
-    f"cache_size = -{CACHE_KIBIBYTES}",
+    f"cache_size = -{CACHE_KIBIBYTES}",  # the first to look into the file: it may meet another that is just closing
 )
 
 type FileIdentity = tuple[int, int]
@@ -83,6 +83,7 @@ class ReadPool:
         is_broken = False
         try:
             connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # SQLite fixes the state at the first look
             yield connection
         except sqlite3.Error as error:
             is_broken = True

@@ -140,9 +140,10 @@ class SqliteBackend:
         return explain(error, self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, busy_seconds=0, connection_class=self._connection_class)
+        connection = connect(self._path, busy_seconds=self._busy_seconds, connection_class=self._connection_class)
         self._connection = connection
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA busy_timeout = 0")  # from here on ``_lock`` waits
         return connection
 
     def _lock(self, connection: sqlite3.Connection) -> None:
