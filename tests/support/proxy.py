@@ -163,8 +163,11 @@ def running_proxy(
     provider: StandIn | None = None,
     authority: Authority | None = None,
     settings: Mapping[str, str] | None = None,
+    module: str = "lava_proxy.process",
 ) -> Iterator[RunningProxy]:
     """The proxy of ``home`` on a free port. ``provider`` stands in for every packaged host; ``settings`` are LAVA_* ones.
+
+    ``module``: run in its place, and given the same settings.
 
     >>> settings = {"LAVA_ANONYMOUS": "refuse"}  # doctest: +SKIP
     """
@@ -174,7 +177,7 @@ def running_proxy(
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LAVA_")}
     with log_file.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lava_proxy.process"],
+            [sys.executable, "-m", module],
             env={**kept, **told},
             stdin=subprocess.DEVNULL,
             stdout=log,
