@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, admit, count_refusal, load_admission, load_refusal
 from lava_proxy.core.errors import LedgerUnavailable
-from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, find_key, identify
+from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, check_shown, find_key, identify
 from lava_proxy.core.ids import InstanceId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.usage import RequestFacts
@@ -207,7 +207,9 @@ class Calls:
     def _fail_open(
         self, spool: Spool, request: Recognised, asked: Asked, quoted: Quote, body: bytes | None
     ) -> Future[Forward | Refused]:
-        """Note the call on the disk, then let it pass; where even that fails, refuse it."""
+        """Note the call on the disk, then let it pass; where even that fails, refuse it. Nor does it pass without a key."""
+        if denial := check_shown(asked.claims, self._policy):
+            return done(self._refuse(request.dialect, denial))
         plan = self._planner.plan(request, hold_of_nothing(asked), quoted)
 
         def pass_on(_: None) -> Forward | Refused:

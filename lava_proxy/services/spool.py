@@ -5,22 +5,33 @@ is booked: each call is identified as it would have been, and charged from free 
 ``fail_open``. A call whose end was never written is booked at its quote. Booking again changes nothing.
 
 One file per process and round: ``<folder>/<instance id>.jsonl`` is written, and renamed with a number when it is booked.
+What cannot be read or booked, by a fault of ours, stays in the folder as ``….unbooked``, for a person to look at.
 """
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lava_proxy.core.entities import Customer, Hold, Key, RequestRecord, RequestStatus, Transaction
-from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, identify_by
+from lava_proxy.core.entities import (
+    Budget,
+    BudgetAllocation,
+    Customer,
+    Hold,
+    Key,
+    RequestRecord,
+    RequestStatus,
+    Transaction,
+)
+from lava_proxy.core.errors import LedgerUnavailable
+from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, check_times, identify_by
 from lava_proxy.core.ids import CustomerId, EventId, InstanceId, TransactionId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, settle, void
 from lava_proxy.services.metered import CallPlan, Desk, MeteredCall
-from lava_proxy.services.spool_lines import EndedLine, SentLine, read_line, write_ended, write_sent
+from lava_proxy.services.spool_file import append_line, read_page
+from lava_proxy.services.spool_lines import EndedLine, SentLine, write_ended, write_sent
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +46,7 @@ class Spool:
 
     def sent(self, line: SentLine) -> Future[None]:
         """Done when the line is on the disk; raises OSError in the future where it cannot be."""
-        self._open.add(line.hold.request_id)
-        return self._writer.submit(self._append, write_sent(line))
+        return self._writer.submit(self._begin, line.hold.request_id, write_sent(line))
 
     def ended(self, request_id: str, measured: Measured) -> Future[None]:
         return self._writer.submit(
@@ -51,20 +61,21 @@ class Spool:
     def path(self) -> Path:
         return self._folder / f"{self._instance_id}.jsonl"
 
-    def _append(self, text: str) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8", opener=_private) as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _begin(self, request_id: str, text: str) -> None:
+        append_line(self.path, text)
+        self._open.add(request_id)
 
     def _end(self, request_id: str, text: str) -> None:
-        self._append(text)
-        self._open.discard(request_id)
+        try:
+            append_line(self.path, text)
+        finally:
+            self._open.discard(request_id)  # without its end it is booked at its quote
 
     def _rename(self) -> None:
+        """Under a number that no other round has: what is not booked yet must stay."""
         if self.path.exists() and not self._open:
-            number = len(list(self._folder.glob(f"{self._instance_id}.*.jsonl"))) + 1
+            numbers = [path.name.split(".")[1] for path in self._folder.glob(f"{self._instance_id}.*")]
+            number = 1 + max((int(text) for text in numbers if text.isdecimal()), default=0)
             self.path.rename(self._folder / f"{self._instance_id}.{number}.jsonl")
 
 
@@ -129,7 +140,6 @@ class SpoolBooking:
         for path in sorted(self._folder.glob("*.jsonl")):
             if not self._is_being_written(path):
                 calls += self._book(path)
-                path.unlink()
                 files += 1
         if files:
             log.warning("spooled calls booked", extra={"calls": calls})
@@ -141,16 +151,28 @@ class SpoolBooking:
         return not number and (own or self._is_alive(InstanceId(instance_id)))
 
     def _book(self, path: Path) -> int:
-        sent: dict[str, SentLine] = {}
-        ended: dict[str, Measured] = {}
-        for line in _lines(path):
-            if isinstance(line, SentLine):
-                sent[line.hold.request_id] = line
-            else:
-                ended[line.request_id] = line.measured
-        for request_id, call in sent.items():
-            self._book_call(call, ended.get(request_id) or call.at_quote)
-        return len(sent)
+        """Book a file and remove it; gives how many of its calls are booked."""
+        try:
+            page = read_page(path)
+        except FileNotFoundError:
+            return 0  # another process was quicker
+        calls = sum(self._is_booked(call, page.ended.get(request_id)) for request_id, call in page.sent.items())
+        if page.is_sound and calls == len(page.sent):
+            path.unlink(missing_ok=True)
+        else:
+            path.rename(path.with_name(f"{path.name}.unbooked"))
+        return calls
+
+    def _is_booked(self, call: SentLine, measured: Measured | None) -> bool:
+        """False, and logged, where a fault of ours keeps it from being booked: it must not hold up the others."""
+        try:
+            self._book_call(call, measured or call.at_quote)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("a spooled call cannot be booked", extra={"request_id": call.hold.request_id})
+            return False
+        return True
 
     def _book_call(self, call: SentLine, measured: Measured) -> None:
         now_us = self._clock.now_us()
@@ -180,17 +202,26 @@ class SpoolBooking:
 
 
 def _identified(rows: Rows, call: SentLine) -> Hold | None:
-    """The hold with its payer; ``None`` where it is in the ledger already."""
+    """The hold with its payer; ``None`` where it is in the ledger already. A bad key pays for nobody: it was our call."""
     if rows.get(Hold, call.hold.hold_id) is not None:
         return None
     key = rows.get(Key, call.key_id) if call.key_id else None
-    if key is not None and key.secret_sha256 != call.key_sha256:
-        key = None
+    if call.key_id is not None and not _was_good(key, call):
+        return call.hold
     found = identify_by(rows, call.claims, key, IdentityPolicy(require_key=False))
-    return call.hold if isinstance(found, Denial) else _paid_by(call.hold, found)
+    if isinstance(found, Denial):
+        return call.hold
+    budgets = rows.find(Budget, subject=f"run:{found.run.run_id}") if found.run else ()
+    return _paid_by(call.hold, found, budgets)
 
 
-def _paid_by(hold: Hold, identity: Identity) -> Hold:
+def _was_good(key: Key | None, call: SentLine) -> bool:
+    if key is None or key.secret_sha256 != call.key_sha256:
+        return False
+    return check_times(key, now_us=call.hold.created_us) is None
+
+
+def _paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hold:
     customer: Customer | None = identity.customer
     return replace(
         hold,
@@ -201,6 +232,7 @@ def _paid_by(hold: Hold, identity: Identity) -> Hold:
         meter_version=identity.meter.version.version,
         meter_rule=identity.meter.rule.value,
         billed=customer is not None,
+        budgets=tuple(BudgetAllocation(budget_id=budget.budget_id, amount=0) for budget in budgets),
     )
 
 
@@ -219,17 +251,3 @@ def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: i
         actor="spool",
     )
     return Decision(result=None, transactions=(transaction,), rows=(hold,))
-
-
-def _lines(path: Path) -> Iterator[SentLine | EndedLine]:
-    """Every whole line; a torn last one belongs to a call that never left."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            try:
-                yield read_line(text)
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("a spool line cannot be read: %s", error, extra={"file": path.name, "line": number})
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
