@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lava_proxy.cli.groups import noun
+from lava_proxy.cli.naming import Names
 from lava_proxy.cli.options import Cursor, CustomerOption, Home, IdempotencyKey, Json, Limit, Yes
 from lava_proxy.cli.output import money, when
 from lava_proxy.cli.session import by, confirm, open_house, output, zone_of
@@ -39,20 +40,20 @@ def list_holds(
         if json:
             out.page([hold_document(hold) for hold in page.items], page.next_cursor)
             return
-        zone = zone_of(None, house.settings)
+        zone, names = zone_of(None, house.settings), Names(house)
         rows = [
             (
                 hold.hold_id,
-                hold.request_id,
-                hold.customer_id,
+                names.customer(hold.customer_id),
                 hold.request.model,
                 hold.state.value,
                 money(hold.amount_nanos),
                 when(hold.created_us, zone),
+                hold.request_id,
             )
             for hold in page.items
         ]
-        columns = ("hold_id", "request_id", "customer_id", "model", "state", "amount", "created_at")
+        columns = ("hold_id", "customer", "model", "state", "amount", "created_at", "request_id")
         out.table(columns, rows, empty="Nothing is held.")
         out.more(page.next_cursor)
 

@@ -95,7 +95,7 @@ def _text(cell: Cell) -> str:
 
 def _is_number(column: Sequence[str]) -> bool:
     return all(
-        cell == MISSING or cell.lstrip("-").startswith("$") or cell.lstrip("-").replace(",", "").isdigit()
+        cell == MISSING or cell.lstrip("-≤ ").startswith("$") or cell.lstrip("-").replace(",", "").isdigit()
         for cell in column
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lava_proxy.cli.groups import noun
+from lava_proxy.cli.naming import Names
 from lava_proxy.cli.options import (
     Cursor,
     CustomerOption,
@@ -19,13 +20,15 @@ from lava_proxy.cli.options import (
     TimeZone,
     Until,
 )
-from lava_proxy.cli.output import Output, money, when
+from lava_proxy.cli.output import Cell, Output, money, when
 from lava_proxy.cli.reading import Range, Wanted, read_filter, read_range
 from lava_proxy.cli.session import open_house, output, zone_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import tzinfo
 
+    from lava_proxy.core.entities import RequestRecord
     from lava_proxy.services.requests import Call
     from lava_proxy.wiring import House
 
@@ -83,7 +86,7 @@ def list_requests(
         if json:
             out.page([request_document(call) for call in page.items], page.next_cursor)
             return
-        names = _Names(house)
+        names = Names(house)
         rows = [_row(call, between.zone, names) for call in page.items]
         out.table(COLUMNS, rows, empty="No requests.")
         out.more(page.next_cursor)
@@ -139,7 +142,7 @@ def tail(
         nothing = Range(since_us=None, until_us=None, zone=zone_of(None, house.settings), zone_name="")
         wanted = _wanted(customer_id, meter_slug, run_id, provider, model, None, None, metadata)
         which = read_filter(house, wanted, nothing)
-        out, names = output(house, json), _Names(house)
+        out, names = output(house, json), Names(house)
         if not json:
             print("\t".join(COLUMNS), flush=True)
         ended = house.requests.follow(which, pause=lambda: time.sleep(POLL_SECONDS))
@@ -148,22 +151,6 @@ def tail(
                 out.line(request_document(call))
             else:
                 print("\t".join(str(cell) for cell in _row(call, nothing.zone, names)), flush=True)
-
-
-class _Names:
-    """Reference ids in place of customer ids, for people; each is looked up once."""
-
-    def __init__(self, house: "House") -> None:
-        self._house = house
-        self._known: dict[str, str] = {}
-
-    def of(self, customer_id: str | None) -> str:
-        if customer_id is None:
-            return "(you)"
-        if customer_id not in self._known:
-            found = self._house.customers.get(customer_id)
-            self._known[customer_id] = found.reference_id or customer_id
-        return self._known[customer_id]
 
 
 def _wanted(
@@ -188,7 +175,7 @@ def _wanted(
     )
 
 
-def _row(call: "Call", zone: "tzinfo", names: _Names) -> tuple[str | int | None, ...]:
+def _row(call: "Call", zone: "tzinfo", names: Names) -> tuple[str | int | None, ...]:
     record, hold = call.record, call.hold
     if record is None:
         assert hold is not None
@@ -196,7 +183,7 @@ def _row(call: "Call", zone: "tzinfo", names: _Names) -> tuple[str | int | None,
         return (
             when(hold.created_us, zone),
             hold.request_id,
-            names.of(hold.customer_id),
+            names.customer(hold.customer_id),
             model,
             "pending",
             "",
@@ -209,7 +196,7 @@ def _row(call: "Call", zone: "tzinfo", names: _Names) -> tuple[str | int | None,
     return (
         when(record.created_us, zone),
         record.request_id,
-        names.of(record.customer_id),
+        names.customer(record.customer_id),
         record.model,
         record.status.value,
         record.usage.total_tokens(),
@@ -221,47 +208,47 @@ def _row(call: "Call", zone: "tzinfo", names: _Names) -> tuple[str | int | None,
 
 
 def _show_facts(house: "House", call: "Call", out: Output) -> None:
-    from lava_proxy.services.documents import rate_text, usage_units
-
     zone = zone_of(None, house.settings)
-    names = _Names(house)
+    names = Names(house)
     row = dict(zip(COLUMNS, _row(call, zone, names), strict=True))
     record = call.record
     head = record.request if record is not None else call.hold.request if call.hold is not None else None
     assert head is not None
-    out.facts(
-        (
-            *((name, row[name]) for name in ("request_id", "status", "customer", "model")),
-            ("provider", head.provider),
-            ("endpoint", f"{head.method} {head.url}"),
-            ("metadata", " ".join(f"{key}={value}" for key, value in head.metadata)),
-            ("created_at", row["created_at"]),
-        )
-    )
-    if record is None:
-        assert call.hold is not None
-        out.facts((("held", money(call.hold.amount_nanos)),))
-        return
-    out.facts(
-        (
-            *((unit, str(count)) for unit, count in usage_units(record.usage).items()),
-            ("quote", money(record.quote_nanos)),
-            ("cost", money(record.cost_nanos)),
-            ("price", " ".join(part for part in (record.price_source, record.price_date) if part)),
-            ("charge", money(record.charge_nanos)),
-            *(
-                (f"from {line.tier_start:,}", f"{money(line.charge_nanos)} at {rate_text(line.rate_nanos)}")
-                for line in record.breakdown
-            ),
-            ("margin", row["margin"]),
-            ("uncovered", money(record.uncovered_nanos) if record.uncovered_nanos else None),
-            (
-                "meter",
-                f"{house.meters.get(record.meter_id).meter.slug} version {record.meter_version} ({record.meter_rule})",
-            ),
-            ("flags", row["flags"]),
-            ("http_status", record.http_status),
-            ("run_id", record.run_id),
-            ("settled_at", when(record.settled_us, zone)),
-        )
-    )
+    facts: list[tuple[str, Cell]] = [
+        *((name, row[name]) for name in ("request_id", "status", "customer", "model")),
+        ("provider", head.provider),
+        ("endpoint", f"{head.method} {head.url}"),
+        ("metadata", " ".join(f"{key}={value}" for key, value in head.metadata)),
+        ("created_at", row["created_at"]),
+    ]
+    if record is not None:
+        facts += _outcome(record, names, row, zone)
+    elif call.hold is not None:
+        facts.append(("held", money(call.hold.amount_nanos)))
+    out.facts(facts)
+
+
+def _outcome(
+    record: "RequestRecord", names: Names, row: "Mapping[str, Cell]", zone: "tzinfo"
+) -> list[tuple[str, Cell]]:
+    from lava_proxy.services.documents import rate_text, usage_units
+
+    lines = [
+        (f"from {line.tier_start:,}", f"{money(line.charge_nanos)} at {rate_text(line.rate_nanos)}")
+        for line in record.breakdown
+    ]
+    return [
+        *((unit, str(count)) for unit, count in usage_units(record.usage).items()),
+        ("quote", money(record.quote_nanos)),
+        ("cost", money(record.cost_nanos)),
+        ("price", " ".join(part for part in (record.price_source, record.price_date) if part)),
+        ("charge", money(record.charge_nanos)),
+        *lines,
+        ("margin", row["margin"]),
+        ("uncovered", money(record.uncovered_nanos) if record.uncovered_nanos else None),
+        ("meter", f"{names.meter(record.meter_id)} version {record.meter_version} ({record.meter_rule})"),
+        ("flags", row["flags"]),
+        ("http_status", record.http_status),
+        ("run_id", record.run_id),
+        ("settled_at", when(record.settled_us, zone)),
+    ]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lava_proxy.cli.naming import Names
 from lava_proxy.cli.options import CustomerOption, Home, Json, MetadataPairs, MeterOption, Since, TimeZone, Until
 from lava_proxy.cli.output import money
 from lava_proxy.cli.reading import Wanted, read_filter, read_range
@@ -60,7 +61,11 @@ def usage(
         if json:
             out.document(usage_document(report))
             return
-        rows = [(*line.group, *_sums(line)) for line in report.lines]
+        names = Names(house)
+        rows = [
+            (*(names.group(kind, value) for kind, value in zip(groups, line.group, strict=True)), *_sums(line))
+            for line in report.lines
+        ]
         total = ("total", *("" for _ in groups[1:]), *_sums(report.total))
         out.table((*groups, *SUMS), [*rows, total])
 
