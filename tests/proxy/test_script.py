@@ -187,11 +187,14 @@ def test_on_all_addresses_a_key_is_needed_and_nothing_inside_is_reached(
 
 def test_when_it_ends_it_settles_what_is_open(given: Given, shop: Shop, provider: StandIn) -> None:
     provider.plan = Plan(latch="never", latch_after_events=1, output_tokens=50)
-    with given.running() as proxy, proxy.client("-", shop.key) as client:
-        with client.stream("POST", URL, json={**CALL, "stream": True}) as response:
-            lines = response.iter_lines()
-            next(lines)
-            assert proxy.stop() == 0
+    with (
+        given.running() as proxy,
+        proxy.client("-", shop.key) as client,
+        client.stream("POST", URL, json={**CALL, "stream": True}) as response,
+    ):
+        lines = response.iter_lines()
+        next(lines)
+        assert proxy.stop() == 0
 
     (record,) = records(shop)
     assert "estimated" in record.flags
