@@ -11,17 +11,19 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-WAL_BYTES_MAX = 8 * 1024 * 1024
-"""A log that has grown beyond this is checkpointed between two groups."""
+WAL_BYTES_MAX = 32 * 1024 * 1024
+"""A log that has grown beyond this is checkpointed between two groups, which takes some 30 ms; a busy writer rewrites
+the same pages again and again, so that rare checkpoints are less work than many."""
 _COMMITS_BETWEEN_LOOKS = 64
 
 
 class Checkpointer:
     """Checkpoints through the writer's connection while this process has the lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wal_bytes_max: int = WAL_BYTES_MAX) -> None:
         self._wal = Path(f"{path}-wal")
         self._lock = os.open(f"{path}.checkpoint.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._wal_bytes_max = wal_bytes_max
         self._is_ours = False
         self._commits = 0
         self._has_news = True
@@ -32,7 +34,7 @@ class Checkpointer:
         self._commits += 1
         if self._commits >= _COMMITS_BETWEEN_LOOKS:
             self._commits = 0
-            if wal_bytes(self._wal) > WAL_BYTES_MAX:
+            if wal_bytes(self._wal) > self._wal_bytes_max:
                 self._checkpoint(connection, "PASSIVE")
 
     def rest(self, connection: sqlite3.Connection) -> None:

@@ -9,21 +9,25 @@ from pathlib import Path
 
 from lava_proxy.store.failures import explain, missing
 
-CACHE_KIBIBYTES = 32 * 1024
+WRITER_CACHE_KIBIBYTES = 16 * 1024
+READER_CACHE_KIBIBYTES = 2 * 1024
 _STATEMENTS_CACHED = 512
 _PRAGMAS = (
     "foreign_keys = ON",
     "recursive_triggers = ON",  # or INSERT OR REPLACE would slip by the triggers that refuse to delete
     "wal_autocheckpoint = 0",
     "temp_store = MEMORY",  # a statement of many rows keeps a journal of its own, else in a file
-    f"cache_size = -{CACHE_KIBIBYTES}",  # the first to look into the file: it may meet another that is just closing
 )
 
 type FileIdentity = tuple[int, int]
 
 
 def connect(
-    path: Path, *, busy_seconds: float, connection_class: type[sqlite3.Connection] = sqlite3.Connection
+    path: Path,
+    *,
+    busy_seconds: float,
+    cache_kibibytes: int = READER_CACHE_KIBIBYTES,
+    connection_class: type[sqlite3.Connection] = sqlite3.Connection,
 ) -> sqlite3.Connection:
     """A connection to an existing file, with every setting that a file does not keep by itself.
 
@@ -44,6 +48,7 @@ def connect(
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA cache_size = -{cache_kibibytes}")
     except BaseException:
         connection.close()
         raise

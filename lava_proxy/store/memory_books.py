@@ -26,7 +26,7 @@ from lava_proxy.core.ports import Page, RequestFilter, UsageLine
 from lava_proxy.store.days import date_of, zone
 from lava_proxy.store.memory_state import State
 from lava_proxy.store.reading import check_grouping, check_limit, matches, page_of, parse_request_cursor, request_cursor
-from lava_proxy.store.rows_calls import OPEN_STATES
+from lava_proxy.store.rows_holds import OPEN_STATES
 
 _GROUPS: dict[str, Callable[[RequestRecord, ZoneInfo], str]] = {
     "day": lambda record, time_zone: date_of(record.created_us, time_zone).isoformat(),

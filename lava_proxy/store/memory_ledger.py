@@ -14,7 +14,7 @@ from lava_proxy.store.ledger import WritingLedger, no_probe
 from lava_proxy.store.memory_books import MemoryBooks
 from lava_proxy.store.memory_state import State
 from lava_proxy.store.opening import MODE_FACT
-from lava_proxy.store.rows_calls import HOLDS
+from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.table import Cell, Key, Table
 from lava_proxy.store.tables import table_of
 from lava_proxy.store.unit import find_rows

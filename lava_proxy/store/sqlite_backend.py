@@ -12,7 +12,7 @@ from lava_proxy.core.errors import LavaError, LedgerInconsistent
 from lava_proxy.core.journal import GENESIS_HASH
 from lava_proxy.store.backend import Batch, Head, Put
 from lava_proxy.store.checkpoint import Checkpointer
-from lava_proxy.store.connections import FileIdentity, connect, identity_of
+from lava_proxy.store.connections import WRITER_CACHE_KIBIBYTES, FileIdentity, connect, identity_of
 from lava_proxy.store.failures import explain
 from lava_proxy.store.statements import delete_rows, find_by, insert_rows, load_rows, update_rows
 from lava_proxy.store.table import Cell, Key, Row, Table
@@ -140,7 +140,12 @@ class SqliteBackend:
         return explain(error, self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, busy_seconds=self._busy_seconds, connection_class=self._connection_class)
+        connection = connect(
+            self._path,
+            busy_seconds=self._busy_seconds,  # while it opens, another may just be closing
+            cache_kibibytes=WRITER_CACHE_KIBIBYTES,
+            connection_class=self._connection_class,
+        )
         self._connection = connection
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA busy_timeout = 0")  # from here on ``_lock`` waits

@@ -23,10 +23,11 @@ from lava_proxy.core.ids import CustomerId, RunId
 from lava_proxy.core.ports import Page, RequestFilter, Rows, UsageLine
 from lava_proxy.store.connections import ReadPool
 from lava_proxy.store.reading import check_limit, page_of, parse_request_cursor, request_cursor
-from lava_proxy.store.rows_calls import HOLDS, REQUESTS
 from lava_proxy.store.rows_credit import GRANTS
+from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import DELIVERIES, EVENTS, decode_delivery, decode_event
 from lava_proxy.store.rows_people import CUSTOMERS
+from lava_proxy.store.rows_requests import REQUESTS
 from lava_proxy.store.sqlite_usage import requests_where, usage_lines
 from lava_proxy.store.statements import find_by, load_rows, order_sql, select_sql
 from lava_proxy.store.table import Cell, Table, to_json

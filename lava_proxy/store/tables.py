@@ -23,11 +23,12 @@ from lava_proxy.core.entities import (
     Run,
     Wallet,
 )
-from lava_proxy.store.rows_calls import HOLDS, REQUESTS
 from lava_proxy.store.rows_credit import BUDGETS, GRANTS, REFUSALS, WALLETS
+from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import AUDIT, DELIVERIES, EVENTS, HOME_FACTS, IDEMPOTENCY
 from lava_proxy.store.rows_meters import COUNTERS, METER_VERSIONS, METERS
 from lava_proxy.store.rows_people import CUSTOMERS, INSTANCES, KEYS_OF_CALLERS, RUNS
+from lava_proxy.store.rows_requests import REQUESTS
 from lava_proxy.store.table import Table
 
 TABLES: dict[type, Table[Any]] = {
