@@ -1,11 +1,12 @@
 """Credits: given with terms, taken back, expired; the balance, and the statement that explains it."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lava_proxy.core.credit import CreditStamp, Payee, expire_grant, grant_credit, is_due, load_wallet, void_grant
 from lava_proxy.core.entities import AuditEntry, Customer, Grant, GrantSource, Posting
-from lava_proxy.core.errors import InvalidInput, NotFound
+from lava_proxy.core.errors import InvalidInput, LedgerUnavailable, NotFound
 from lava_proxy.core.ids import CustomerId, EventId, GrantId, MeterId, TransactionId
 from lava_proxy.core.journal import debt_account
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
@@ -14,6 +15,8 @@ from lava_proxy.services.audit import audit
 from lava_proxy.services.customers import require_customer
 from lava_proxy.services.idempotency import Answer, By, once
 from lava_proxy.services.keys import active_meter
+
+log = logging.getLogger(__name__)
 
 PRIORITY_MAX = 1000
 NOTE_CHARACTERS_MAX = 255
@@ -216,10 +219,17 @@ class Credits:
                 )
 
     def _expire(self, grant_id: GrantId) -> bool:
+        """Whether it was booked. A fault of ours with one grant is logged and comes again; the others are booked."""
         stamp = self._stamp(By(actor="sweep"), "")
-        return self._ledger.transact(
-            lambda rows: _require_grant(rows, grant_id), lambda grant: expire_grant(grant, stamp)
-        ).result()
+        try:
+            return self._ledger.transact(
+                lambda rows: _require_grant(rows, grant_id), lambda grant: expire_grant(grant, stamp)
+            ).result()
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("a grant's expiry cannot be booked", extra={"grant_id": grant_id})
+            return False
 
     def _stamp(self, by: By, note: str) -> CreditStamp:
         return CreditStamp(

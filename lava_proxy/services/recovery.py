@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lava_proxy.core.entities import Hold, HoldState, RequestRecord
+from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.ids import EventId, HoldId, InstanceId, TransactionId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger
 from lava_proxy.core.settlement import Holding, Stamp, expire, load_holding, orphan
@@ -77,6 +78,16 @@ class Recovery:
         return not alive[hold.instance_id]
 
     def _resolve(self, hold: Hold, how: Callable[[Holding, Stamp], Decision[RequestRecord | None]]) -> int:
+        """1 where it was. A fault of ours with one hold is logged and comes again; it must not hold up the others."""
+        try:
+            return self._resolved(hold, how)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("a hold cannot be resolved", extra={"hold_id": hold.hold_id})
+            return 0
+
+    def _resolved(self, hold: Hold, how: Callable[[Holding, Stamp], Decision[RequestRecord | None]]) -> int:
         stamp = Stamp(
             now_us=self._clock.now_us(),
             transaction_id=TransactionId(self._ids.new("txn")),
