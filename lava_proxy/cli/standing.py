@@ -30,13 +30,22 @@ class Standing:
 NO_HOME = Standing(presence=None, reason="there is no home here; `lava init` makes one, `lava up` too")
 
 
+def lock_file(house: "House") -> Path:
+    """The lock that the proxy of this home and instance keeps while it lives."""
+    return house.home.run_folder / f"{house.settings.instance}.lock"
+
+
 def standing(house: "House") -> Standing:
     """Look at the proxy of this home and instance."""
     from lava_proxy.cli.reach import find_proxy, why_not_ready
 
+    from lava_proxy.services.instances import is_locked
+
     presence = find_proxy(house)
     if presence is None:
-        return Standing(presence=None, reason="no proxy runs; `lava up` starts one")
+        is_starting = is_locked(lock_file(house))
+        reason = "it is starting or stopping" if is_starting else "no proxy runs; `lava up` starts one"
+        return Standing(presence=None, reason=reason)
     return Standing(presence=presence, reason=why_not_ready(presence) or "")
 
 

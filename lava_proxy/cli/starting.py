@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROCESS = (sys.executable, "-m", "lava_proxy.process")
 READY_SECONDS = 60
+STARTING_SECONDS = 10
 POLL_SECONDS = 0.05
 _SAID_CHARACTERS = 2000
 _ERRORS: dict[int, type[LavaError]] = {2: InvalidSettings, 7: Conflict, 9: LedgerUnavailable}
@@ -92,21 +93,25 @@ def stop(house: "House", *, force: bool) -> bool:
     """Stop the proxy of this home and instance, and wait for its end; ``False`` where none runs.
 
     Raises:
-        NotReachable: it is still stopping after its deadline.
+        NotReachable: it does not say where it is, or is still stopping after its deadline.
     """
     from lava_proxy.cli.reach import find_proxy
+    from lava_proxy.cli.standing import lock_file
     from lava_proxy.services.instances import is_locked
 
-    presence = find_proxy(house)
-    if presence is None:
-        return False
+    deadline = time.monotonic() + STARTING_SECONDS
+    while (presence := find_proxy(house)) is None:
+        if not is_locked(lock_file(house)):
+            return False
+        if time.monotonic() > deadline:
+            raise NotReachable("A proxy is starting or stopping, and does not say where it is.", hint="Try again.")
+        time.sleep(POLL_SECONDS)
     try:
         os.kill(presence.pid, signal.SIGKILL if force else signal.SIGTERM)
     except ProcessLookupError:
         return True
-    lock_file = house.home.run_folder / f"{presence.name}.lock"
     deadline = time.monotonic() + house.settings.drain_seconds + 15
-    while is_locked(lock_file):
+    while is_locked(lock_file(house)):
         if time.monotonic() > deadline:
             raise NotReachable(
                 f"The proxy (pid {presence.pid}) is still stopping.", hint="`lava down --force` kills it."
@@ -137,7 +142,7 @@ def remembered_flags(house: "House") -> dict[str, object]:
     except (FileNotFoundError, ValueError):
         flags = {}
     presence = find_proxy(house)
-    if presence is not None:
+    if presence is not None and flags.get("port", house.settings.port) == 0:
         flags["port"] = presence.port
     return flags
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -79,6 +80,26 @@ def test_a_restarted_proxy_keeps_its_port_and_options_and_reads_its_settings_ane
     assert after.document["port"] == before["port"]
     assert after.document["pid"] != before["pid"]
     assert lava("logs").code == 0
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def test_a_restarted_proxy_moves_to_the_port_that_was_set_meanwhile(
+    lava: Lava, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAVA_PORT")
+    first, second = free_port(), free_port()
+    lava("config", "set", "port", str(first))
+    try:
+        assert lava("up", "--detach", "--json").document["port"] == first
+        lava("config", "set", "port", str(second))
+        assert lava("restart", "--json").document["port"] == second
+    finally:
+        lava("down", "--force")
 
 
 def test_down_stops_it_and_stopping_again_is_no_error(running: Said, lava: Lava) -> None:
