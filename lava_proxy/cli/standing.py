@@ -38,7 +38,6 @@ def lock_file(house: "House") -> Path:
 def standing(house: "House") -> Standing:
     """Look at the proxy of this home and instance."""
     from lava_proxy.cli.reach import find_proxy, why_not_ready
-
     from lava_proxy.services.instances import is_locked
 
     presence = find_proxy(house)
