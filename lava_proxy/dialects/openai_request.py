@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from lava_proxy.core.usage import RequestFacts
-from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, name_of
+from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, largest, name_of
 from lava_proxy.dialects.request_size import Size
 
 _CHAT_INPUT = ("messages", "tools", "functions", "response_format", "prediction", "prompt")
@@ -16,13 +16,12 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 def chat_facts(request: JsonObject, path_model: str | None) -> RequestFacts:
-    """Facts of a chat request."""
-    limit = count_of(request.get("max_completion_tokens"))
+    """Facts of a chat request. Where it has both limits, some providers know the one and some the other."""
     return _facts(
         request,
         Size.of(request, _CHAT_INPUT),
         path_model,
-        output_limit=limit if limit is not None else count_of(request.get("max_tokens")),
+        output_limit=largest(count_of(request.get("max_completion_tokens")), count_of(request.get("max_tokens"))),
         choices=_choices(request.get("n")),
         asked_for_usage=_has_asked(request),
     )

@@ -40,7 +40,13 @@ def read_claims(head: Head, body_user: str | None) -> Said | Denial:
     if isinstance(metadata, Denial):
         return metadata
     key, user = split_credentials(head.credentials)
-    named = {"customer": values.get("x-lava-customer"), "meter": values.get("x-lava-meter"), "user": user}
+    named = {
+        "customer": values.get("x-lava-customer"),
+        "meter": values.get("x-lava-meter"),
+        "user": user,
+    }
+    if not named["customer"] and not user:
+        named["user in the body"] = body_user
     for what, text in named.items():
         if text and (len(text) > TEXT_CHARACTERS_MAX or not text.isprintable()):
             return Denial(

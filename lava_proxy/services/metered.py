@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 READ_ASIDE_BYTES = 256 * 1024
 """Answers above this are read to their end off the edge's thread."""
 _SWITCHING_PROTOCOLS = 101
+_REDIRECTION = 300
+"""From this status on an answer holds no result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +202,9 @@ class MeteredCall:
             return ending is Ending.UPSTREAM_GONE
         if reading is not None and not reading.usage.is_zero():
             return False
-        is_refused = not (200 <= self._status < 300 or self._status == _SWITCHING_PROTOCOLS)
-        return is_refused or (reading is not None and reading.is_error and not reading.output_text_bytes)
+        return self._status >= _REDIRECTION or (
+            reading is not None and reading.is_error and not reading.output_text_bytes
+        )
 
     def _broken(self, ending: Ending, reading: Reading) -> Measured:
         """Cut off: what the provider told, else what was produced as far as it was seen, or the hold by the setting."""

@@ -49,7 +49,7 @@ class Quote:
 def quote(facts: RequestFacts, sheet: PriceSheet | None, *, assumed_output_tokens: int) -> Quote:
     """Quote a request of these facts at these prices."""
     input_tokens = -(-facts.input_text_bytes // BYTES_PER_TOKEN) + FRAME_TOKENS + facts.input_other_tokens
-    limit = facts.output_limit if facts.output_limit is not None else assumed_output_tokens
+    limit = facts.output_limit or assumed_output_tokens  # some take a limit of 0 for none
     output_tokens = min(limit * facts.choices, OUTPUT_TOKENS_MAX) if facts.has_output else 0
     ceiling = cost_ceiling(sheet, input_tokens=input_tokens, output_tokens=output_tokens) if sheet else None
     cost = None if ceiling is None or isinstance(ceiling, Unpriced) else ceiling

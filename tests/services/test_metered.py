@@ -55,6 +55,12 @@ def ended(
     return desk.record(forward)
 
 
+def hold_of(desk: Desk, forward: Forward) -> Hold:
+    assert forward.call is not None
+    [hold] = desk.ledger.find(Hold, request_id=forward.call.request_id)
+    return hold
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 304])
 def test_a_redirect_is_no_answer_and_gives_the_hold_back(desk: Desk, status: int) -> None:
     record = ended(
@@ -92,6 +98,13 @@ def test_an_error_after_half_an_answer_without_usage_is_charged_for_that_half(de
 def test_an_error_in_place_of_an_answer_is_not_charged_whatever_its_status(desk: Desk) -> None:
     record = ended(desk, desk.admitted({**CHAT, "stream": True}), sse({"error": {"message": "gone", "code": 502}}))
     assert (record.status, record.charge_nanos) == (RequestStatus.ERROR, 0)
+
+
+def test_an_interim_answer_that_was_taken_for_the_last_one_is_estimated_for_the_true_one_went_unread(
+    desk: Desk,
+) -> None:
+    record = ended(desk, desk.admitted(), b"", ending=Ending.UPSTREAM_GONE, status=103)
+    assert {"upstream_gone", "estimated"} <= set(record.flags) and record.charge_nanos > 0
 
 
 def test_an_error_that_tells_a_usage_of_nothing_is_not_charged(desk: Desk) -> None:
@@ -213,6 +226,29 @@ def test_a_call_admitted_after_the_line_was_closed_does_not_leave(desk: Desk) ->
     assert (refusal["status"], refusal["code"]) == (503, "stopping")
     assert desk.held() == 0 and desk.calls.open_calls() == 0
     assert {h.state for h in desk.ledger.tables[Hold].values() if isinstance(h, Hold)} == {HoldState.VOIDED}
+
+
+def test_a_limit_of_nothing_is_taken_for_none(desk: Desk) -> None:
+    held = []
+    for limit in ({"max_tokens": 0}, {}):
+        body = {key: value for key, value in CHAT.items() if key != "max_tokens"} | limit
+        held.append(hold_of(desk, desk.admitted(body)).amount_nanos)
+    assert held[0] == held[1] > 4096 * 600
+
+
+def test_of_two_limits_the_larger_one_is_held_for(desk: Desk) -> None:
+    small = hold_of(desk, desk.admitted({**CHAT, "max_tokens": 1000}))
+    both = hold_of(desk, desk.admitted({**CHAT, "max_tokens": 1000, "max_completion_tokens": 1}))
+    assert both.amount_nanos == small.amount_nanos
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x00"])
+def test_an_end_user_who_cannot_be_a_customers_name_is_refused(
+    tmp_path: Path, price_book: PriceBook, name: str
+) -> None:
+    desk = open_desk(tmp_path, price_book, identity_from_body=True, unknown_customer="create")
+    assert desk.refused({**CHAT, "user": name}, user="")["code"] == "invalid_identity"
+    assert desk.admitted({**CHAT, "user": name}, headers=(("x-lava-customer", "acme"),)).call is not None
 
 
 def test_a_limit_beyond_all_models_is_a_large_quote_and_no_fault_of_ours(desk: Desk) -> None:
