@@ -54,7 +54,10 @@ def _make_file(path: Path, create: bool) -> None:
     if not create:
         raise NotFound(f"There is no ledger at {path}.", hint="`lava init` makes a home with one.", path=str(path))
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # O_EXCL: closing a file that SQLite has open elsewhere in this process would drop its locks.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         hint = "See that the folder exists and may be written."
         raise LedgerUnavailable(f"The ledger {path} cannot be made ({error}).", hint=hint, path=str(path)) from error

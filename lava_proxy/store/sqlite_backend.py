@@ -61,6 +61,7 @@ class SqliteBackend:
         self._checkpointer = Checkpointer(path)
         self._identity: FileIdentity | None = None
         self._connection: sqlite3.Connection | None = None
+        self._connections = 0
         self._is_suspect = False
 
     def begin(self) -> Head:
@@ -147,6 +148,7 @@ class SqliteBackend:
             connection_class=self._connection_class,
         )
         self._connection = connection
+        self._connections += 1
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA busy_timeout = 0")  # from here on ``_lock`` waits
         return connection
