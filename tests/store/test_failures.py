@@ -243,15 +243,21 @@ def test_another_file_that_is_put_in_its_place_is_read_anew(path: Path) -> None:
     with opened(backup) as ledger:
         write(ledger, customer(), transactions=(transaction("of the backup"),))
     with opened(path) as ledger:
-        write(ledger, customer(), transactions=(transaction("a"), transaction("b")))
-        seen = ledger.transact(lambda rows: rows.get(Customer, "con_2"), lambda found: Decision(result=found))
-        assert seen.result(30) is None
+        write(ledger, customer("con_2"), transactions=(transaction("a"), transaction("b")))
+        assert looked_up(ledger) == customer("con_2")
         for name in (f"{path}-wal", f"{path}-shm", path):
             Path(name).unlink(missing_ok=True)
         backup.rename(path)
+        assert looked_up(ledger) is None
         write(ledger, customer("con_2"), transactions=(transaction("c"),))
         assert [entry.transaction.key for entry in ledger.books().journal()] == ["of the backup", "c"]
         assert not [f for f in verify(ledger.books(), now_us=NOW_US).findings if f.invariant == "I9"]
+
+
+def looked_up(ledger: SqliteLedger) -> Customer | None:
+    """As the writer sees it."""
+    step = ledger.transact(lambda rows: rows.get(Customer, "con_2"), lambda found: Decision(result=found))
+    return step.result(30)
 
 
 def test_a_ledger_that_failed_finds_out_by_itself_that_the_fault_has_gone(path: Path) -> None:
