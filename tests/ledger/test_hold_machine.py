@@ -22,9 +22,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from lava_proxy.core.admission import Admitted, Asked, Quantities, UnpricedPolicy, admit, load_admission
+from lava_proxy.core.admission import Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.credit import CreditStamp, Payee, expire_grant, grant_credit, is_due, load_wallet, void_grant
 from lava_proxy.core.entities import (
+    Budget,
+    BudgetMeasure,
     Customer,
     Entity,
     Grant,
@@ -33,20 +35,36 @@ from lava_proxy.core.entities import (
     Hold,
     HoldState,
     HomeFact,
+    Key,
+    KeyScope,
     Meter,
     MeterVersion,
     Mode,
     RateType,
     RequestHead,
     RequestRecord,
+    Run,
     Tier,
     TierUnit,
     Transaction,
     Wallet,
 )
 from lava_proxy.core.identity import DEFAULT_METER_FACT, Claims, Denial, IdentityPolicy
-from lava_proxy.core.ids import CustomerId, EventId, GrantId, HoldId, InstanceId, MeterId, RequestId, TransactionId
+from lava_proxy.core.ids import (
+    BudgetId,
+    CustomerId,
+    EventId,
+    GrantId,
+    HoldId,
+    InstanceId,
+    KeyId,
+    MeterId,
+    RequestId,
+    RunId,
+    TransactionId,
+)
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, held_account
+from lava_proxy.core.keys import new_key
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, expire, load_holding, orphan, settle, void
 from lava_proxy.core.usage import Usage
@@ -59,6 +77,8 @@ from tests.support.paper import PaperLedger
 CUSTOMERS = [CustomerId("con_a"), CustomerId("con_b")]
 TOKENS_METER = MeterId("prd_tokens")
 COST_METER = MeterId("prd_cost")
+CAPS = {BudgetMeasure.COST: 60_000, BudgetMeasure.CHARGE: 60_000, BudgetMeasure.REQUESTS: 12}
+"""Of each of the runs, one for each customer and one for the merchant."""
 amounts = st.integers(min_value=1, max_value=50_000)
 
 
@@ -90,7 +110,7 @@ class HoldMachine(RuleBasedStateMachine):
         self.now_us = 1_000_000
         self.serial = itertools.count(1)
         self.expected = {customer: Expected() for customer in CUSTOMERS}
-        self.cost_total = 0
+        self.run_keys: dict[CustomerId | None, str] = {}
 
     def open_ledger(self) -> PaperLedger | WritingLedger:
         """Each store has its own subclass."""
@@ -152,7 +172,27 @@ class HoldMachine(RuleBasedStateMachine):
                 )
             )
         rows.append(HomeFact(name=DEFAULT_METER_FACT, value=TOKENS_METER))
-        self.do(lambda _: None, lambda _: Decision(result=None, rows=tuple(rows)))
+        runs = [row for number, payer in enumerate((*CUSTOMERS, None)) for row in self.run_of(number, payer)]
+        self.do(lambda _: None, lambda _: Decision(result=None, rows=(*rows, *runs)))
+
+    def run_of(self, number: int, payer: CustomerId | None) -> tuple[Run | Key | Budget, ...]:
+        run_id = RunId(f"run_{number}")
+        key, self.run_keys[payer] = new_key(
+            key_id=KeyId(f"key_{number:026d}"),
+            scope=KeyScope.RUN,
+            mode=Mode.TEST,
+            random_bytes=bytes([number]) * 32,
+            name="",
+            created_us=0,
+            customer_id=payer,
+            meter_ids=(TOKENS_METER, COST_METER),
+            run_id=run_id,
+        )
+        budgets = [
+            Budget(budget_id=BudgetId(f"bud_{number}_{m}"), subject=f"run:{run_id}", measure=m, limit=c, created_us=0)
+            for m, c in CAPS.items()
+        ]
+        return Run(run_id=run_id, customer_id=payer, created_us=0), key, *budgets
 
     def new(self, prefix: str) -> str:
         return f"{prefix}_{next(self.serial):06d}"
@@ -204,11 +244,19 @@ class HoldMachine(RuleBasedStateMachine):
         customer=st.sampled_from([*CUSTOMERS, None]),
         meter=st.sampled_from([TOKENS_METER, COST_METER]),
         tokens=st.integers(0, 8_000),
-        cost=st.fractions(min_value=0, max_value=9_000),
+        cost=st.none() | st.fractions(min_value=0, max_value=9_000),
+        is_run=st.booleans(),
     )
-    def ask(self, customer: CustomerId | None, meter: MeterId, tokens: int, cost: Fraction) -> object:
+    def ask(
+        self,
+        customer: CustomerId | None,
+        meter: MeterId,
+        tokens: int,
+        cost: Fraction | None,
+        is_run: bool = False,
+    ) -> object:
         asked = Asked(
-            claims=Claims(customer=customer, meter=meter),
+            claims=Claims(customer=customer, meter=meter, key=self.run_keys[customer] if is_run else None),
             request=RequestHead(
                 provider="openai", dialect="openai_chat", op="chat", method="POST", url="https://api.openai.com/v1"
             ),
@@ -230,9 +278,13 @@ class HoldMachine(RuleBasedStateMachine):
         before = self.available(customer, meter) if customer else 0
         outcome = self.do(lambda rows: load_admission(rows, asked), admit)
         if isinstance(outcome, Denial):
-            assert outcome.code == "insufficient_credits", outcome
+            assert outcome.code == "insufficient_credits" or is_run, outcome
+            assert outcome.code in ("insufficient_credits", "run_limit_reached", "unpriced_model"), outcome
             return multiple()
-        assert isinstance(outcome, Admitted)
+        assert len(outcome.hold.budgets) == (len(CAPS) if is_run else 0)
+        for share in outcome.hold.budgets:
+            budget = self.get(Budget, share.budget_id)
+            assert budget and budget.spent + budget.held <= budget.limit, "admitted beyond a cap"
         if customer:
             assert outcome.hold.amount_nanos <= before, "admitted beyond the available credit"
         return outcome.hold.hold_id
@@ -360,6 +412,23 @@ class HoldMachine(RuleBasedStateMachine):
         for customer in CUSTOMERS:
             held = sum(h.amount_nanos for h in open_holds if h.customer_id == customer)
             assert held == sum(g.held_nanos for g in grants if g.customer_id == customer)
+
+    @invariant()
+    def budgets_are_what_their_calls_come_to(self) -> None:
+        records = {record.hold_id: record for record in self.rows(RequestRecord)}
+        held: Tally[str] = Tally()
+        spent: Tally[str] = Tally()
+        for hold in self.rows(Hold):
+            for share in hold.budgets:
+                if hold.state in (HoldState.IN_FLIGHT, HoldState.RESERVED):
+                    held[share.budget_id] += share.amount
+                elif hold.state in (HoldState.SETTLED, HoldState.ORPHANED):
+                    record = records[hold.hold_id]
+                    cost = share.amount if record.cost_nanos is None else record.cost_nanos
+                    amounts = {BudgetMeasure.COST: cost, BudgetMeasure.CHARGE: record.charge_nanos}
+                    spent[share.budget_id] += amounts.get(BudgetMeasure(share.budget_id.split("_")[2]), 1)
+        for budget in self.rows(Budget):
+            assert (budget.held, budget.spent) == (held[budget.budget_id], spent[budget.budget_id]), budget
 
     def teardown(self) -> None:
         """At the end the books are proven again from the journal alone, and the file is closed."""
