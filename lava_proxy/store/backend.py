@@ -15,8 +15,8 @@ GROUP_STEPS_MAX = 256
 class Head:
     """Where the file stands at the begin of a group."""
 
-    version: int
-    """Another number than at the last begin: somebody else has written since."""
+    version: tuple[int, int]
+    """Other numbers than at the last begin: somebody else has written since (or another connection counts anew)."""
     sequence: int
     hash: str
     event_sequence: int

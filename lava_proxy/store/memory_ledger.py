@@ -33,7 +33,7 @@ class MemoryBackend:
         journal, events = self._state.journal, self._state.rows[Event]
         last = journal[-1] if journal else None
         return Head(
-            version=0,
+            version=(0, 0),
             sequence=last.sequence if last else 0,
             hash=last.hash if last else GENESIS_HASH,
             event_sequence=len(events),

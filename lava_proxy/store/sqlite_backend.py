@@ -77,7 +77,10 @@ class SqliteBackend:
         except sqlite3.Error as error:
             raise self._explained(error) from error
         return Head(
-            version=version, sequence=sequence or 0, hash=link or GENESIS_HASH, event_sequence=event_sequence or 0
+            version=(self._connections, version),
+            sequence=sequence or 0,
+            hash=link or GENESIS_HASH,
+            event_sequence=event_sequence or 0,
         )
 
     def load(self, table: Table[Any], keys: Sequence[Key]) -> list[Any]:

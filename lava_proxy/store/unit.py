@@ -20,6 +20,7 @@ from lava_proxy.store.table import Cell, Key, Lookup, Table
 from lava_proxy.store.tables import TABLES, table_of
 
 KNOWN_ROWS_MAX = 8192
+NO_VERSION = (-1, -1)
 
 type _Keys = dict[Key, None]
 
@@ -29,7 +30,7 @@ class Unit:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._head = Head(version=-1, sequence=0, hash=GENESIS_HASH, event_sequence=0)
+        self._head = Head(version=NO_VERSION, sequence=0, hash=GENESIS_HASH, event_sequence=0)
         self._known: dict[type, dict[Key, Any]] = {kind: {} for kind in TABLES}
         self._found: dict[tuple[type, str], dict[Cell, _Keys]] = _by_lookup()
         self._dirty: dict[type, dict[Key, Any]] = {kind: {} for kind in TABLES}
@@ -103,7 +104,7 @@ class Unit:
         """The group failed: nothing that was read or written counts any more."""
         self._drop_changes()
         self._forget()
-        self._head = Head(version=-1, sequence=0, hash=GENESIS_HASH, event_sequence=0)
+        self._head = Head(version=NO_VERSION, sequence=0, hash=GENESIS_HASH, event_sequence=0)
 
     def _current(self, table: Table[Any], key: Key) -> Any:
         dirty = self._dirty[table.kind]
