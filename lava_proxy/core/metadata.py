@@ -26,7 +26,7 @@ def read_metadata(pairs: Mapping[str, object], *, field: str = "metadata") -> Me
 def _key(key: str, field: str) -> str:
     if not _KEY.fullmatch(key):
         raise InvalidInput(
-            f"{field}: the key {key!r} may have letters, digits and _ only, 1 to 255 of them", field=field
+            f"{field}: the key {key[:40]!r} may have letters, digits and _ only, 1 to 255 of them", field=field
         )
     return key
 
@@ -41,4 +41,6 @@ def _value(key: str, value: object, field: str) -> str:
         raise InvalidInput(
             f"{field}: the value of {key!r} must have 1 to {VALUE_CHARACTERS_MAX} characters", field=field
         )
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInput(f"{field}: the value of {key!r} is no Unicode text", field=field)
     return text

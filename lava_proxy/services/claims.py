@@ -5,18 +5,18 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
+from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.identity import Claims, Denial
 from lava_proxy.core.ids import Metadata
 from lava_proxy.core.keys import parse_key
+from lava_proxy.core.metadata import read_metadata
 from lava_proxy.services.exchange import Credentials, Head, Headers
 
 PREFIX = "x-lava-"
 ALWAYS_DROPPED = frozenset({"proxy-authorization", "proxy-connection", "x-http-method-override"})
 """The last would make a provider take the request for another than the one that was priced."""
-METADATA_PAIRS_MAX = 100
 TEXT_CHARACTERS_MAX = 255
 
-_METADATA_KEY = re.compile(r"[A-Za-z0-9_]{1,255}", re.ASCII)
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]*)", re.IGNORECASE)
 
 
@@ -86,39 +86,24 @@ def _signed_identity(values: dict[str, str]) -> str | None:
 
 def _metadata(headers: Headers) -> Metadata | Denial:
     """``x-lava-metadata`` as a JSON object, and one header per key: ``x-lava-metadata-feature: chat``."""
-    pairs: dict[str, str] = {}
+    pairs: dict[str, object] = {}
     for name, value in headers:
         if name == "x-lava-metadata":
             loaded = _load_object(value)
             if loaded is None:
-                return _bad_metadata("it must be a JSON object of texts")
+                return Denial(code="invalid_metadata", message="x-lava-metadata must be a JSON object.")
             pairs |= loaded
         elif name.startswith("x-lava-metadata-"):
             pairs[name.removeprefix("x-lava-metadata-").replace("-", "_")] = value
-    if len(pairs) > METADATA_PAIRS_MAX:
-        return _bad_metadata(f"at most {METADATA_PAIRS_MAX} pairs are kept")
-    for key, value in pairs.items():
-        if not _METADATA_KEY.fullmatch(key):
-            return _bad_metadata(f"the key {key[:40]!r} may only have letters, digits and underscores, at most 255")
-        if not 1 <= len(value) <= TEXT_CHARACTERS_MAX:
-            return _bad_metadata(f"the value of {key[:40]!r} must have 1 to {TEXT_CHARACTERS_MAX} characters")
-    return tuple(sorted(pairs.items()))
+    try:
+        return read_metadata(pairs, field="x-lava-metadata") if pairs else ()
+    except InvalidInput as error:
+        return Denial(code="invalid_metadata", message=f"{error.message}.")
 
 
-def _load_object(text: str) -> dict[str, str] | None:
+def _load_object(text: str) -> dict[str, object] | None:
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(loaded, dict):
-        return None
-    texts: dict[str, str] = {}
-    for key, value in cast("dict[str, object]", loaded).items():
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            return None
-        texts[key] = str(value)
-    return texts
-
-
-def _bad_metadata(why: str) -> Denial:
-    return Denial(code="invalid_metadata", message=f"x-lava-metadata cannot be used: {why}.")
+    return cast("dict[str, object]", loaded) if isinstance(loaded, dict) else None

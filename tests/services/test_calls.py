@@ -402,7 +402,17 @@ def test_identity_never_reaches_the_provider(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{", '{"a": null}', '{"": "x"}', '{"a b": "x"}', '{"a": ""}', json.dumps({"a": "x" * 256})]
+    "text",
+    [
+        "[]",
+        "{",
+        '{"a": null}',
+        '{"": "x"}',
+        '{"a b": "x"}',
+        '{"a": ""}',
+        json.dumps({"a": "x" * 256}),
+        '{"a": "\\ud800"}',
+    ],
 )
 def test_metadata_that_cannot_be_kept_is_refused(desk: Desk, text: str) -> None:
     assert desk.refused(headers=(("x-lava-metadata", text),))["code"] == "invalid_metadata"
