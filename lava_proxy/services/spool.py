@@ -11,6 +11,7 @@ What cannot be read or booked, by a fault of ours, stays in the folder as ``….
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -160,7 +161,8 @@ class SpoolBooking:
         if page.is_sound and calls == len(page.sent):
             path.unlink(missing_ok=True)
         else:
-            path.rename(path.with_name(f"{path.name}.unbooked"))
+            with suppress(FileNotFoundError):
+                path.rename(path.with_name(f"{path.name}.unbooked"))
         return calls
 
     def _is_booked(self, call: SentLine, measured: Measured | None) -> bool:
