@@ -7,52 +7,23 @@ charged at its hold, and flagged. A meter by tokens tells the two apart: a hold 
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
 
-from lava_proxy.core.entities import Hold, HoldState, TierUnit
-from lava_proxy.core.money import parse_amount
+from lava_proxy.core.entities import Hold, HoldState
 from lava_proxy.demo.figures import figures
 from lava_proxy.demo.plan import Plan
 from lava_proxy.demo.provider import StandIn
 from lava_proxy.wiring import MadeHome
 from tests.proof.books import Accounts, assert_accounted, calls_seen, open_holds, wait_until_settled
 from tests.proof.callers import GONE, Caller, chat, connected, share
-from tests.proof.fate import DIE_AT, SWEEP_SECONDS
-from tests.support.certificates import Authority
-from tests.support.proxy import RunningProxy, Shop, eventually, running_proxy
+from tests.proof.starting import PLAN, TOKEN_NANOS, Start, run_to_the_end, until_waiting
+from tests.support.proxy import Shop, eventually
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300), pytest.mark.usefixtures("repetition")]
-
-PROCESS, VICTIM = "lava_proxy.process", "tests.proof.victim"
-PLAN = Plan(output_tokens=10, chunks=5)
-TOKEN_NANOS = parse_amount("0.001")
-
-type Start = Callable[..., contextlib.AbstractContextManager[RunningProxy]]
-
-
-@pytest.fixture
-def start(made_home: MadeHome, provider: StandIn, authority: Authority, shop: Shop) -> Start:
-    """Starts a proxy of a shop whose one customer has credit and pays by the token."""
-    shop.meter("tokens", "1000", unit=TierUnit.TOKENS_1M)
-    shop.customer("acme", credit="1000", meter="tokens")
-    provider.plan = PLAN
-
-    def start(
-        settings: Mapping[str, str] | None = None, *, die_at: str = ""
-    ) -> contextlib.AbstractContextManager[RunningProxy]:
-        told = {**(settings or {}), **({DIE_AT: die_at} if die_at else {})}
-        module = VICTIM if any(name.startswith("PROOF_") for name in told) else PROCESS
-        return running_proxy(made_home.home, provider=provider, authority=authority, settings=told, module=module)
-
-    return start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +53,7 @@ async def test_a_call_is_charged_once_wherever_the_proxy_kills_itself(
     """Each life of the proxy begins with what the one before has left."""
     for death in DEATHS:
         seen_before = provider.counters.requests
-        with start(die_at=death.die_at) as victim:
+        with start(PROOF_DIE_AT=death.die_at) as victim:
             assert open_holds(shop) == 0, "recovery comes before the first call"
             async with Caller(victim, "acme") as caller:
                 with contextlib.suppress(*GONE):
@@ -107,7 +78,7 @@ async def test_calls_that_wait_or_stream_when_the_proxy_is_killed_are_charged_at
                 provider.next_plans.append(replace(PLAN, latch="never", latch_after_events=events))
                 body = chat(call, stream=call != "whole")
                 asking.append(asyncio.create_task(caller.ask(body, call=call)))
-                await _until_waiting(provider, number)
+                await until_waiting(provider, number)
             proxy.kill()
             ended = await asyncio.gather(*asking, return_exceptions=True)
             assert all(isinstance(error, GONE) for error in ended), ended
@@ -119,10 +90,10 @@ async def test_of_two_calls_in_flight_the_settled_one_keeps_its_charge_and_the_o
     start: Start, shop: Shop, provider: StandIn
 ) -> None:
     provider.next_plans.extend([Plan(latch="never"), PLAN])
-    with start(die_at="settle:after_commit:1") as victim:
+    with start(PROOF_DIE_AT="settle:after_commit:1") as victim:
         async with Caller(victim, "acme") as one, Caller(victim, "acme") as other:
             asking = asyncio.create_task(one.ask(chat("first"), call="first"))
-            await _until_waiting(provider, 1)
+            await until_waiting(provider, 1)
             with contextlib.suppress(*GONE):
                 await other.ask(chat("other"), call="other")
             with pytest.raises(GONE):
@@ -141,11 +112,11 @@ async def test_a_proxy_killed_while_it_charges_orphans_is_followed_by_one_that_c
         async with connected(Caller(proxy, "acme") for _ in names) as callers:
             pairs = zip(callers, names, strict=True)
             asking = [asyncio.create_task(caller.ask(chat(name), call=name)) for caller, name in pairs]
-            await _until_waiting(provider, 3)
+            await until_waiting(provider, 3)
             proxy.kill()
             await asyncio.gather(*asking, return_exceptions=True)
     for die_at, left in (("orphan:before_commit:1", 3), ("orphan:after_commit:1", 2), ("orphan:before_commit:2", 1)):
-        assert _start_to_die(made_home, die_at) == -signal.SIGKILL
+        assert run_to_the_end(made_home.home, PROOF_DIE_AT=die_at).returncode == -signal.SIGKILL
         assert open_holds(shop) == left, die_at
     accounts = await _start_again(start, shop, provider)
     assert accounts.orphaned() == set(names)
@@ -155,10 +126,10 @@ async def test_a_survivor_resolves_the_holds_of_a_killed_proxy_and_never_its_own
     start: Start, shop: Shop, provider: StandIn
 ) -> None:
     provider.next_plans.extend([Plan(output_tokens=10, latch="survivor"), *[Plan(latch="never")] * 2])
-    with start({"LAVA_INSTANCE": "survivor", SWEEP_SECONDS: "0.2"}) as survivor:
+    with start(LAVA_INSTANCE="survivor", PROOF_SWEEP_SECONDS="0.2") as survivor:
         async with Caller(survivor, "acme") as caller:
             asking = asyncio.create_task(caller.ask(chat("own"), call="own"))
-            await _until_waiting(provider, 1)
+            await until_waiting(provider, 1)
             for number, name in enumerate(("killed-1", "killed-2"), start=2):
                 await _leave_an_orphan(start, provider, name, waiting=number)
                 eventually(lambda name=name: _hold(shop, name).state is HoldState.ORPHANED, timeout_seconds=60)  # type: ignore[misc]
@@ -223,26 +194,12 @@ def _hold(shop: Shop, call: str) -> Hold:
     return found
 
 
-async def _until_waiting(provider: StandIn, count: int) -> None:
-    """So many requests wait at a latch."""
-    counters = provider.counters
-    assert await asyncio.to_thread(counters.wait_until, lambda seen: seen.waiting == count, timeout_seconds=60)
-
-
 async def _leave_an_orphan(start: Start, provider: StandIn, name: str, *, waiting: int) -> None:
     """A proxy that dies with a call in flight."""
-    with start({"LAVA_INSTANCE": "killed"}) as killed:
+    with start(LAVA_INSTANCE="killed") as killed:
         async with Caller(killed, "acme") as caller:
             asking = asyncio.create_task(caller.ask(chat(name), call=name))
-            await _until_waiting(provider, waiting)
+            await until_waiting(provider, waiting)
             killed.kill()
             with pytest.raises(GONE):
                 await asking
-
-
-def _start_to_die(made: MadeHome, die_at: str) -> int:
-    """A start that does not come to its end. Gives the exit code."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAVA_")}
-    told = {"LAVA_HOME": str(made.home.folder), "LAVA_PORT": "0", DIE_AT: die_at}
-    command = [sys.executable, "-m", VICTIM]
-    return subprocess.run(command, check=False, env={**kept, **told}, stderr=subprocess.DEVNULL, timeout=100).returncode
