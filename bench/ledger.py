@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -68,8 +68,24 @@ class BenchClock:
         return NOW_US
 
 
-def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str) -> float:
-    """Pairs per second of two-row steps in groups of 64."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Pairs per second, and the processor time of the whole process for one pair."""
+
+    pairs_per_second: float
+    cpu_us: float
+
+    def __str__(self) -> str:
+        return f"{self.pairs_per_second:,.0f} pairs/s at {self.cpu_us:.0f} us of CPU each"
+
+
+def rate_of(pairs: float, begun: float, cpu_begun: float) -> Rate:
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+    return Rate(pairs_per_second=pairs / seconds, cpu_us=cpu_seconds / pairs * 1e6)
+
+
+def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str) -> Rate:
+    """Two-row steps in groups of 64."""
     with closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as connection:
         execute = connection.execute
         execute("PRAGMA journal_mode = WAL")
@@ -82,7 +98,7 @@ def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str
         connection.executemany("INSERT INTO wallet VALUES (?, ?, 0)", [(number, 10**15) for number in range(customers)])
         execute("COMMIT")
         steps, end = 0, time.perf_counter() + seconds
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.process_time()
         while time.perf_counter() < end:
             execute("BEGIN IMMEDIATE")
             for _ in range(GROUP):
@@ -93,7 +109,7 @@ def bare_pairs(folder: Path, *, seconds: float, customers: int, synchronous: str
                 execute("INSERT INTO entry VALUES (NULL, ?, ?, ?, ?)", (wallet, kind, 1000, f"req_{steps // 2:012d}"))
                 steps += 1
             execute("COMMIT")
-        return steps / 2 / (time.perf_counter() - begun)
+        return rate_of(steps / 2, begun, cpu_begun)
 
 
 class Calls:
@@ -108,11 +124,11 @@ class Calls:
         self._numbers = count()
         self._ready: SimpleQueue[tuple[int, bool, Future[Any], int]] = SimpleQueue()
 
-    def run(self, *, seconds: float, in_flight: int) -> tuple[float, list[int]]:
-        """Pairs per second, and how long each hold took from the call to the result, in microseconds."""
+    def run(self, *, seconds: float, in_flight: int) -> tuple[Rate, list[int]]:
+        """The rate, and how long each hold took from the call to the result, in microseconds."""
         waits: list[int] = []
         pairs = open_calls = 0
-        begun = time.perf_counter()
+        begun, cpu_begun = time.perf_counter(), time.process_time()
         end = begun + seconds
         for _ in range(in_flight):
             self._begin()
@@ -129,7 +145,7 @@ class Calls:
                 self._begin()
             else:
                 open_calls -= 1
-        return pairs / (time.perf_counter() - begun), waits
+        return rate_of(pairs, begun, cpu_begun), waits
 
     def _begin(self) -> None:
         number = next(self._numbers)
@@ -429,22 +445,17 @@ def main() -> None:
             bare = bare_pairs(
                 Path(folder), seconds=asked.seconds, customers=asked.customers, synchronous=asked.synchronous
             )
-        print(f"round {number + 1}: bare {bare:,.0f} pairs/s", end="")
+        print(f"round {number + 1}: bare {bare}")
         for name, make in VARIANTS.items():
             with (
                 tempfile.TemporaryDirectory(dir=asked.folder) as folder,
                 stocked(Path(folder), customers=asked.customers, synchronous=asked.synchronous) as ledger,
             ):
-                pairs, waits = make(ledger, asked.customers).run(seconds=asked.seconds, in_flight=asked.in_flight)
+                rate, waits = make(ledger, asked.customers).run(seconds=asked.seconds, in_flight=asked.in_flight)
             waits.sort()
-            p50, p99 = waits[len(waits) // 2], waits[len(waits) * 99 // 100]
-            ratios[name].append(pairs / bare)
-            print(
-                f" | {name} {pairs:,.0f} ({pairs / bare:.3f}), hold p50 {p50 / 1000:.1f} p99 {p99 / 1000:.1f} ms",
-                end="",
-                flush=True,
-            )
-        print()
+            p50, p99 = waits[len(waits) // 2] / 1000, waits[len(waits) * 99 // 100] / 1000
+            ratios[name].append(rate.pairs_per_second / bare.pairs_per_second)
+            print(f"  {name}: {rate}, {ratios[name][-1]:.3f} of bare; hold p50 {p50:.1f} p99 {p99:.1f} ms", flush=True)
     for name, found in ratios.items():
         print(f"{name} / bare: median {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})")
 
