@@ -75,6 +75,7 @@ class Denial:
 
 
 _NOT_OURS = Denial(code="invalid_key", message="The key is not one of this proxy's keys.")
+_REVOKED = Denial(code="key_revoked", message="The key was revoked; ask for a new one.")
 _KEY_REQUIRED = Denial(code="key_required", message="This proxy needs a key: give one as the proxy password.")
 
 
@@ -118,13 +119,15 @@ def find_key(rows: Rows, text: str, *, now_us: int) -> Key | Denial:
     key = rows.get(Key, parsed.key_id) if parsed else None
     if parsed is None or key is None or not check_secret(key, parsed.secret):
         return _NOT_OURS
+    if key.revoked_us is not None:
+        return _REVOKED  # whatever the clocks say: it stands in the ledger, and the caller may have waited for that
     return check_times(key, now_us=now_us) or key
 
 
 def check_times(key: Key, *, now_us: int) -> Denial | None:
-    """Why a key is not good at this instant; ``None`` where it is."""
+    """Why a key was not good at this instant; ``None`` where it was."""
     if key.revoked_us is not None and key.revoked_us <= now_us:
-        return Denial(code="key_revoked", message="The key was revoked; ask for a new one.")
+        return _REVOKED
     if key.expires_us is not None and key.expires_us <= now_us:
         return Denial(code="key_expired", message="The key has expired; ask for a new one.")
     return None

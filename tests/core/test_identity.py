@@ -1,5 +1,7 @@
 """Who may act for whom. Each test reads: this caller showed that, so they are taken for this one, or refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from lava_proxy.core.entities import (
@@ -146,6 +148,13 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_told_so(home: Home) -> None:
     key = home.ledger.get(Key, f"key_{1:026d}")
     assert key is not None
     home.put(Key(**{n: getattr(key, n) for n in key.__slots__} | {"revoked_us": NOW_US}))
+    assert home.code(OPEN, key=home.merchant) == "key_revoked"
+
+
+def test_a_revocation_binds_a_call_that_asked_before_it_and_waited_for_the_ledger(home: Home) -> None:
+    key = home.ledger.get(Key, f"key_{1:026d}")
+    assert key is not None
+    home.put(replace(key, revoked_us=NOW_US + 5))
     assert home.code(OPEN, key=home.merchant) == "key_revoked"
 
 
