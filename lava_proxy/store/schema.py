@@ -218,8 +218,8 @@ CREATE TABLE holds (
     resolved_us INTEGER,{_HEAD},
     CHECK ((resolved_us IS NULL) = (state IN ('in_flight', 'reserved')))
 ) STRICT""",
+    # Open holds are few: those of one customer are picked out of all of them.
     "CREATE INDEX holds_open ON holds (state, hold_id) WHERE state IN ('in_flight', 'reserved')",
-    "CREATE INDEX holds_open_of_customer ON holds (customer_id) WHERE state IN ('in_flight', 'reserved')",
     # A caller's own id is refused at the door, so that no settle can ever fail for it.
     """
 CREATE UNIQUE INDEX holds_open_by_caller ON holds (caller_request_id)

@@ -7,7 +7,7 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-21 23:56:20.708730+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-22 00:25:41.877111+00:00');
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY,
     at_us INTEGER NOT NULL,
@@ -302,7 +302,6 @@ CREATE INDEX grants_of_customer ON grants (customer_id, created_us);
 CREATE INDEX grants_in_use ON grants (customer_id) WHERE is_open = 1;
 CREATE INDEX budgets_by_subject ON budgets (subject);
 CREATE INDEX holds_open ON holds (state, hold_id) WHERE state IN ('in_flight', 'reserved');
-CREATE INDEX holds_open_of_customer ON holds (customer_id) WHERE state IN ('in_flight', 'reserved');
 CREATE UNIQUE INDEX holds_open_by_caller ON holds (caller_request_id)
 WHERE caller_request_id IS NOT NULL AND state IN ('in_flight', 'reserved');
 CREATE TRIGGER holds_of_a_caller_are_new BEFORE INSERT ON holds
