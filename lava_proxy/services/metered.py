@@ -283,6 +283,7 @@ class MeteredCall:
         priced = found if isinstance(found, Cost) else None
         unpriced = () if priced else ("unpriced",)
         read_flags = reading.flags if reading else ()
+        characters = plan.facts.input_text_characters + reading.output_text_characters if reading else 0
         return Measured(
             usage=usage,
             cost=priced.exact_nanos if priced else None,
@@ -292,7 +293,7 @@ class MeteredCall:
             response_id=reading.response_id if reading else None,
             dialect_version=plan.dialect.version,
             raw_usage=reading.raw_usage if reading else (),
-            text_characters=plan.facts.input_text_characters + reading.output_text_characters if reading else None,
+            text_characters=characters or None,
             unit_prices=priced.unit_prices if priced else "",
             price_source=priced.source if priced else "",
             price_date=priced.price_date if priced else "",

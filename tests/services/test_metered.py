@@ -196,6 +196,13 @@ def test_a_meter_by_characters_charges_the_text_that_went_by(desk: Desk) -> None
     )
 
 
+def test_a_meter_by_characters_says_so_where_there_was_no_text_to_count(desk: Desk) -> None:
+    desk.meter("1000", TierUnit.CHARACTERS_1M)
+    forward = desk.admitted({"model": "text-embedding-3-small", "input": [[1, 2, 3]]}, path="/v1/embeddings")
+    answer = {"model": "text-embedding-3-small", "data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+    assert "unit_not_reported" in desk.answered(forward, answer).flags
+
+
 def test_a_fault_in_the_prices_does_not_leave_a_call_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = desk.admitted()
 
