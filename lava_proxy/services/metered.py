@@ -190,6 +190,8 @@ class MeteredCall:
             return self._unread(ending)
         if reading.is_pending:
             return self._at_quote(reading, ("background", "estimated"))
+        if "decode_failed" in reading.flags:
+            return self._at_quote(reading, ("estimated",))
         if ending is not Ending.COMPLETE and not reading.is_complete:
             return self._broken(ending, reading)
         return self._whole(reading)

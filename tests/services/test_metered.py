@@ -203,6 +203,13 @@ def test_a_meter_by_characters_says_so_where_there_was_no_text_to_count(desk: De
     assert "unit_not_reported" in desk.answered(forward, answer).flags
 
 
+@pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.CLIENT_GONE])
+def test_an_answer_in_an_encoding_that_we_cannot_read_is_charged_at_its_quote(desk: Desk, ending: Ending) -> None:
+    headers = (*JSON, ("content-encoding", "x-secret"))
+    record = ended(desk, desk.admitted(), b"\x01\x02\x03", headers=headers, ending=ending)
+    assert record.usage.output_tokens == 100 and {"decode_failed", "estimated"} <= set(record.flags)
+
+
 def test_a_fault_in_the_prices_does_not_leave_a_call_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = desk.admitted()
 
