@@ -132,6 +132,12 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_pages_that_the_code_names_exist() -> None:
+    named = {name for file, _ in modules() for name in re.findall(r"docs/([a-z_]+\.md)", file.read_text())}
+
+    assert named - {file.name for file in DOCS.glob("*.md")} == set()
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     index = page("index.md")
 
