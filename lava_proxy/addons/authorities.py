@@ -26,10 +26,11 @@ def upstream_authorities(added: Path | None, merged: Path) -> Path:
     system = next((Path(name) for name in _SYSTEM_BUNDLES if Path(name).is_file()), Path(certifi.where()))
     if added is None:
         return system
+    text = system.read_bytes().rstrip() + b"\n" + _read_certificates(added)
     merged.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=merged.parent, prefix=f".{merged.name}.")
     with os.fdopen(descriptor, "wb") as new:
-        new.write(system.read_bytes().rstrip() + b"\n" + _read_certificates(added))
+        new.write(text)
     return Path(name).replace(merged)
 
 
@@ -37,7 +38,7 @@ def _read_certificates(file: Path) -> bytes:
     try:
         text = file.read_bytes()
         ssl.create_default_context().load_verify_locations(cadata=text.decode())
-    except (OSError, UnicodeDecodeError) as error:  # ssl.SSLError is an OSError
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         message = f"{file} is no PEM file of certificates: {error}."
         raise InvalidSettings(message, field="upstream_ca") from error
     return text
