@@ -71,8 +71,8 @@ def assert_accounted(shop: Shop, reached: Collection[str], *, corrected: Collect
     charged = sum(record.charge_nanos for record in records)
     grants = list(books.rows(Grant))
     assert sum(grant.free_nanos for grant in grants) + charged == sum(grant.amount_nanos for grant in grants)
-    verification = shop.house.verify()
-    assert verification.is_well, verification.findings
+    report = shop.house.verify()
+    assert report.is_sound, report.findings
     return Accounts(records=by_name)
 
 
