@@ -59,7 +59,7 @@ class Checkpointer:
 
     def _take(self) -> bool:
         if not self._is_ours:
-            with suppress(BlockingIOError):
+            with suppress(OSError):  # another has it, or locks fail here: after a commit nothing may raise
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._is_ours = True
         return self._is_ours
