@@ -4,7 +4,10 @@ import asyncio
 from concurrent.futures import Future
 
 import pytest
+from mitmproxy.test import tflow
 
+from lava_proxy.addons.answers import fault
+from lava_proxy.addons.guard import reply
 from lava_proxy.services.exchange import Ending, Forward, Head, Refused, Via
 from tests.addons.conftest import StartRig
 from tests.addons.fake_line import REFUSED_402, FakeLine
@@ -238,3 +241,13 @@ async def test_a_stopping_proxy_refuses_calls_on_open_connections_and_closes_the
         assert await wire.read_to_end() == b""
         assert (await new.connect()).status == 503
         assert r.line.heads == []
+
+
+def test_an_answer_of_ours_takes_a_stream_back() -> None:
+    """With both, mitmproxy's layer fails and the client hangs."""
+    flow = tflow.tflow()
+    flow.request.stream = True
+    reply(flow, fault(503, code="internal_error", message="x"))
+
+    assert flow.request.stream is False
+    assert flow.response is not None

@@ -1,7 +1,9 @@
 """Who is opened up and who is not; and that no trick leads to an AI host unseen."""
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,7 +11,7 @@ from lava_proxy.core.names import PROVE_HOST
 from lava_proxy.services.exchange import Credentials
 from tests.addons.conftest import StartRig
 from tests.addons.fake_line import KEY_REQUIRED, REFUSED_402, FakeLine
-from tests.addons.rig import Rig
+from tests.addons.rig import Rig, lead_to
 from tests.addons.upstream import running_upstream
 from tests.addons.wire import Wire, basic, request
 from tests.support.certificates import Authority
@@ -119,23 +121,44 @@ async def test_a_first_byte_that_comes_alone_does_not_make_a_raw_tunnel(rig: Sta
         assert r.upstream.connections == 0
 
 
-async def test_bytes_inside_tls_that_are_no_http_go_nowhere(rig: StartRig) -> None:
-    async with rig() as r, await r.tunnel() as wire:
-        wire.send(b"\x00")
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[list[bytes]]:
+    """What reaches the provider's port as raw TCP: one entry for each connection, before any TLS."""
+    reached: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(await reader.read(100))
+        writer.close()
+
+    server = await asyncio.start_server(note, "127.0.0.1", 0)
+    lead_to(server.sockets[0].getsockname()[1])
+    try:
+        yield reached
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("first", [b"\x00", b"G", b"SSH-2.0-x\r\n\r\n"])
+async def test_bytes_inside_tls_that_are_no_http_go_nowhere(rig: StartRig, first: bytes) -> None:
+    async with rig() as r, listening() as reached, await r.tunnel() as wire:
+        wire.send(first)
         await asyncio.sleep(0.05)
         wire.send(b"\x01\x02 raw \r\n\r\n")
         await wire.read_to_end()
 
-        assert r.upstream.connections == 0
+        assert reached == []
 
 
-async def test_bytes_to_an_ai_host_that_are_no_tls_go_nowhere(rig: StartRig) -> None:
-    async with rig() as r, await r.dial() as wire:
+@pytest.mark.parametrize("first", [b"S", b"SSH-2.0-OpenSSH\r\n\r\n", b"\x17\x03\x03"])
+async def test_bytes_to_an_ai_host_that_are_no_tls_go_nowhere(rig: StartRig, first: bytes) -> None:
+    async with rig() as r, listening() as reached, await r.dial() as wire:
         assert (await wire.connect()).status == 200
-        wire.send(b"SSH-2.0-OpenSSH\r\n\r\n")
+        wire.send(first)
+        await asyncio.sleep(0.05)
+        wire.send(b" raw \r\n\r\n")
         await wire.read_to_end()
 
-        assert r.upstream.connections == 0
+        assert reached == []
 
 
 async def _client_hello(server_name: str) -> bytes:
