@@ -20,6 +20,7 @@ from lava_proxy.core.ports import Clock, IdSource, Ledger
 from lava_proxy.settings import Home, Settings
 
 if TYPE_CHECKING:  # what a command does not touch is not imported either
+    from lava_proxy.core.verify import Report
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
@@ -38,7 +39,6 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.spool import Spool, SpoolBooking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
-    from lava_proxy.services.verify import Verification
 
 
 _ULID_RANDOM_BYTES = 10
@@ -283,16 +283,16 @@ class House:
         self.instances.bury_dead()
         return swept
 
-    def verify(self, progress: Callable[[int], None] = lambda _: None) -> "Verification":
-        """The books proved again from the journal.
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> "Report":
+        """The books proved again from the journal. ``progress`` is told the entries replayed, and how many there are.
 
         Raises:
             LedgerUnavailable
         """
-        from lava_proxy.services.verify import verify_books
+        from lava_proxy.core.verify import verify
 
         is_swept = bool(self.instances.live())
-        return verify_books(self.ledger, clock=self.clock, is_swept=is_swept, progress=progress)
+        return verify(self.ledger.books(), now_us=self.clock.now_us(), is_swept=is_swept, progress=progress)
 
     def close(self) -> None:
         if "ledger" in vars(self):

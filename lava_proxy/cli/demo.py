@@ -124,7 +124,7 @@ def _table(console: Any, event: Event) -> None:
 def _verify(console: Any, event: Event) -> None:
     word = "[green]proved[/green]" if event["ok"] else "[red]do not add up[/red]"
     console.print(
-        f"\nlava verify: the books {word}: {event['entries']} entries of the journal, {event['requests']} requests"
+        f"\nlava verify: the books {word}: {event['transactions']} transactions, {event['requests']} requests"
     )
 
 

@@ -11,8 +11,7 @@ from lava_proxy.cli.session import open_house, output
 from lava_proxy.core.errors import LedgerInconsistent
 
 if TYPE_CHECKING:
-    from lava_proxy.services.verify import Verification
-    from lava_proxy.wiring import House
+    from lava_proxy.core.verify import Finding, Report
 
 
 def verify(home: Home = None, json: Json = False) -> None:
@@ -25,65 +24,71 @@ def verify(home: Home = None, json: Json = False) -> None:
     lava verify --json
     """
     with open_house(home) as house:
-        with _progress(house, quiet=json) as progress:
-            found = house.verify(progress)
+        with _progress(quiet=json) as progress:
+            report = house.verify(progress)
         out = output(house, json)
         if json:
-            out.document(_document(found))
+            out.document(_document(report))
         else:
-            _tell(found)
-            facts = (
-                ("journal entries", found.entries),
-                ("requests", found.requests),
-                ("grants", found.grants),
-                ("findings", len(found.findings) + found.findings_more),
+            _tell(report)
+            out.facts(
+                (
+                    ("transactions", report.transactions),
+                    ("requests", report.requests),
+                    ("grants", report.grants),
+                    ("open holds", report.open_holds),
+                    ("findings", len(report.findings) + report.findings_more),
+                    ("head hash", report.head_hash),
+                )
             )
-            out.facts(facts)
-        if not found.is_well:
+        if not report.is_sound:
             raise LedgerInconsistent(
-                f"The books do not add up: {len(found.findings) + found.findings_more} findings.",
+                f"The books do not add up: {len(report.findings) + report.findings_more} findings.",
                 hint="Keep a copy of the file as it is; docs/ledger.md tells what each invariant means.",
             )
         if not json:
             say("The books add up.")
 
 
-def _document(found: "Verification") -> dict[str, object]:
+def _document(report: "Report") -> dict[str, object]:
     return {
-        "is_well": found.is_well,
-        "entries": found.entries,
-        "requests": found.requests,
-        "grants": found.grants,
-        "findings": [
-            {"invariant": finding.invariant, "subject": finding.subject, "message": finding.message}
-            for finding in found.findings
-        ],
-        "findings_more": found.findings_more,
-        "in_motion": found.in_motion,
-        "notes": list(found.notes),
+        "is_sound": report.is_sound,
+        "transactions": report.transactions,
+        "postings": report.postings,
+        "requests": report.requests,
+        "grants": report.grants,
+        "holds": report.holds,
+        "open_holds": report.open_holds,
+        "events": report.events,
+        "head_hash": report.head_hash,
+        "findings": [_finding(finding) for finding in report.findings],
+        "findings_more": report.findings_more,
+        "warnings": [_finding(warning) for warning in report.warnings],
     }
 
 
-def _tell(found: "Verification") -> None:
-    for finding in found.findings:
+def _finding(finding: "Finding") -> dict[str, str]:
+    return {"invariant": finding.invariant, "subject": finding.subject, "message": finding.message}
+
+
+def _tell(report: "Report") -> None:
+    for finding in report.findings:
         print(f"{finding.invariant}\t{finding.subject}\t{finding.message}")
-    if found.findings_more:
-        print(f"… and {found.findings_more} more")
-    for note in found.notes:
-        say(f"note: {note}")
-    if found.in_motion:
-        say(f"note: {found.in_motion} comparisons were left out because calls were going on.")
+    if report.findings_more:
+        print(f"… and {report.findings_more} more")
+    for warning in report.warnings:
+        say(f"warning: {warning.invariant} {warning.subject}: {warning.message}")
 
 
 @contextmanager
-def _progress(house: "House", *, quiet: bool) -> "Iterator[Callable[[int], None]]":
+def _progress(*, quiet: bool) -> "Iterator[Callable[[int, int], None] | None]":
     """A bar on a terminal, nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
-        yield lambda _: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replaying the journal", total=house.requests.last_sequence())
-        yield lambda sequence: bar.update(task, completed=sequence)
+        task = bar.add_task("replaying the journal", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -293,7 +293,7 @@ def _draw(
 
 
 def _pay_back(grants: dict[GrantId, Grant], hold: Hold, amount_nanos: int, now_us: int) -> tuple[Posting, ...]:
-    """Return what was charged too much to the grants that paid it, last drawn first; to breakage where one has lapsed."""
+    """Return what was charged too much to the grants that paid it, last drawn first; what one that lapsed gets is breakage."""
     postings: tuple[Posting, ...] = ()
     left = amount_nanos
     for allocation in reversed(hold.grants):
@@ -302,7 +302,9 @@ def _pay_back(grants: dict[GrantId, Grant], hold: Hold, amount_nanos: int, now_u
             continue
         grant = grants[allocation.grant_id]
         lapses = not is_open(grant, now_us=now_us)
-        postings += move(REVENUE, BREAKAGE if lapses else free_account(grant.grant_id), part)
+        free = free_account(grant.grant_id)
+        postings += move(REVENUE, free, part)
+        postings += move(free, BREAKAGE, part if lapses else 0)
         grants[grant.grant_id] = replace(
             grant,
             spent_nanos=grant.spent_nanos - part,

@@ -8,11 +8,12 @@ I4   a hold is ended at most once; only an orphan, or what expired, is corrected
 I5   what is taken out of a hold is what was put in; a charge above it is flagged; the uncovered is debt
 I6   every ended request has one record with the journal's charge and cost, one event per end or correction;
      a customer's calls are paid from the customer's own grants
-I7   no key of the journal, of an event or of a remembered answer comes twice: unique columns of the file,
-     which `lava doctor` proves with SQLite's own check
+I7   no key of the journal comes twice, and those of calls follow from their request; keys of events and of
+     remembered answers are unique columns of the file, which `lava doctor` proves with SQLite's own check
 I8   breakdowns sum to their charge and counters to the units counted; remainders are below half a nano; no float
 I9   the sequence has no gap, the hash chain is whole
-I10  open holds past their time are told as warnings: their process may still be alive
+I10  while a proxy runs no reserved hold is past its time; a warning where one in flight is (its process may be
+     alive), and where holds are open and nobody runs
 ===  =====================================================================================================
 
 Memory is bounded by grants, customers, runs and open holds: requests are matched by fingerprints (``verify_match``).
@@ -21,6 +22,7 @@ Memory is bounded by grants, customers, runs and open holds: requests are matche
 from collections.abc import Callable, Iterator
 
 from lava_proxy.core.entities import Budget, Counter, Entity, Event, Grant, Hold, RequestRecord, Wallet
+from lava_proxy.core.errors import LedgerInconsistent
 from lava_proxy.core.ports import Books
 from lava_proxy.core.verify_journal import JournalProof
 from lava_proxy.core.verify_match import Exact, Fingerprints
@@ -31,13 +33,24 @@ __all__ = ["Finding", "Report", "verify"]
 
 _ENTRIES_BETWEEN_CALLS = 1000
 _BUCKETS_READ_AGAIN_MAX = 64
-_UNREADABLE = (AssertionError, ValueError, TypeError, KeyError)
+_UNREADABLE = (
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    LedgerInconsistent,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 """What reading a row raises that somebody changed by hand."""
 
 
-def verify(books: Books, *, now_us: int, progress: Callable[[int, int], None] | None = None) -> Report:
+def verify(
+    books: Books, *, now_us: int, is_swept: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Report:
     """Prove the books as they stand now; calls may go on meanwhile.
 
+    ``is_swept``: a proxy runs on them, which resolves the holds whose time is over.
     ``progress`` is told the entries of the journal that were replayed, and how many there are.
 
     Raises:
@@ -48,9 +61,9 @@ def verify(books: Books, *, now_us: int, progress: Callable[[int, int], None] | 
         fingerprints = Fingerprints()
         journal = JournalProof(findings, fingerprints)
         _replay(snapshot, journal, findings, progress)
-        rows = RowsProof(journal=journal, matcher=fingerprints, findings=findings, now_us=now_us)
+        rows = RowsProof(journal=journal, matcher=fingerprints, findings=findings, now_us=now_us, is_swept=is_swept)
         _compare(snapshot, rows, findings)
-        _tell_apart(snapshot, fingerprints.different(), findings, now_us)
+        _tell_apart(snapshot, fingerprints.different(), findings)
     return Report(
         findings=tuple(findings.listed),
         findings_more=findings.more,
@@ -106,7 +119,7 @@ def _match(books: Books, proof: RowsProof, findings: Findings) -> None:
         proof.event(event)
 
 
-def _tell_apart(books: Books, buckets: set[int], findings: Findings, now_us: int) -> None:
+def _tell_apart(books: Books, buckets: set[int], findings: Findings) -> None:
     """Read again what did not match, and say of each request in what it differs."""
     if not buckets:
         return
@@ -115,7 +128,8 @@ def _tell_apart(books: Books, buckets: set[int], findings: Findings, now_us: int
     told_before = Findings()  # the first reading told these already
     journal = JournalProof(told_before, exact)
     _replay(books, journal, told_before, None)
-    _match(books, RowsProof(journal=journal, matcher=exact, findings=told_before, now_us=now_us), told_before)
+    rows = RowsProof(journal=journal, matcher=exact, findings=told_before, now_us=0, is_swept=False)
+    _match(books, rows, told_before)
     for request_id, sides in sorted(exact.requests.items()):
         for invariant, message in sides.differences():
             findings.add(invariant, request_id, message)

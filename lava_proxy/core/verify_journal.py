@@ -1,6 +1,7 @@
 """The journal replayed in its order: what each entry may do, and what all balances come to.
 
-Memory is bounded by grants, customers and open holds (and by orphaned or expired requests that were not corrected).
+Memory is bounded by grants and what happens to them, customers and open holds (and by orphaned or expired requests that
+were not corrected).
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ _CORRECTIONS = {
     "void": (HoldState.VOIDED, (HoldState.ORPHANED,)),
 }
 """What a correction makes of a request, and of which ends."""
+_WITHOUT_GRANT = frozenset({("debt", REVENUE), ("overage", REVENUE), ("provider", COST), (COST, "provider")})
+"""What may move between accounts that are no grant's, by the first word of their names."""
 _FREE, _HELD = 0, 1
 
 
@@ -48,19 +51,19 @@ class JournalProof:
         self.grants: dict[str, GrantBalance] = {}
         self.balances: dict[str, int] = {}
         """Every account but those of grants."""
-        self.moved_to_breakage: dict[str, int] = {}
-        """By customer: revenue given back as breakage, without the journal telling for which grant."""
         self._findings = findings
         self._matcher = matcher
         self._free: dict[str, int] = {}
         self._open: dict[str, dict[str, int]] = {}
         self._to_correct: dict[str, HoldState] = {}
         self._accounts: dict[str, tuple[GrantBalance, int] | None] = {}
+        self._keys: set[str] = set()
 
     def take(self, entry: JournalEntry) -> None:
         """Book one entry."""
         self._check_link(entry)
         transaction = entry.transaction
+        self._check_key(transaction)
         for posting in transaction.postings:
             self._post(posting, transaction)
         if transaction.request_id is not None:
@@ -80,6 +83,18 @@ class JournalProof:
             self._findings.add("I9", "journal", message)
         self.sequence, self.head_hash = entry.sequence, entry.hash
 
+    def _check_key(self, transaction: Transaction) -> None:
+        """Keys of calls follow from their request, which ``_follow`` tells when it comes twice; the others are remembered."""
+        if transaction.kind == "hold" or transaction.kind in _ENDS or transaction.kind in _CORRECTIONS:
+            wanted = f"{transaction.kind}:{transaction.request_id}"
+            if transaction.key != wanted:
+                message = f"its key is {transaction.key!r} and should be {wanted!r}"
+                self._findings.add("I7", transaction.transaction_id, message)
+        elif transaction.key in self._keys:
+            self._findings.add("I7", transaction.transaction_id, f"the key {transaction.key!r} came before")
+        else:
+            self._keys.add(transaction.key)
+
     def _post(self, posting: Posting, transaction: Transaction) -> None:
         self.postings += 1
         amount = posting.amount_nanos
@@ -98,9 +113,10 @@ class JournalProof:
             self._findings.add(
                 "I1", transaction.transaction_id, f"it moves credit from {posting.source} to {posting.destination}"
             )
-        elif posting.source == REVENUE and posting.destination == BREAKAGE:
-            customer_id = transaction.customer_id or ""
-            self.moved_to_breakage[customer_id] = self.moved_to_breakage.get(customer_id, 0) + amount
+        elif source is None and (_kind(posting.source), _kind(posting.destination)) not in _WITHOUT_GRANT:
+            self._findings.add(
+                "I1", transaction.transaction_id, f"it moves {amount} from {posting.source} to {posting.destination}"
+            )
 
     def _move(
         self, account: str, grant: tuple[GrantBalance, int] | None, amount: int, transaction: Transaction
@@ -225,3 +241,7 @@ class JournalProof:
         self._matcher.told(request_id, COST_FACT, cost)
         self._matcher.told(request_id, UNCOVERED, uncovered)
         self._matcher.told(request_id, EVENTS, 1)
+
+
+def _kind(account: str) -> str:
+    return account.partition(":")[0]

@@ -84,9 +84,9 @@ def _sum_up(stage: Stage, play: Play) -> list[str]:
 
 
 def _verify(stage: Stage, tell: Tell) -> list[str]:
-    verified = stage.house.verify()
-    tell("verify", ok=verified.is_well, entries=verified.entries, requests=verified.requests, grants=verified.grants)
-    return [str(finding) for finding in verified.findings]
+    report = stage.house.verify()
+    tell("verify", ok=report.is_sound, transactions=report.transactions, requests=report.requests, grants=report.grants)
+    return [f"{finding.invariant} {finding.subject}: {finding.message}" for finding in report.findings]
 
 
 @contextlib.contextmanager

@@ -188,7 +188,7 @@ def test_what_is_empty_is_said_without_an_error(lava: Lava) -> None:
     assert lava("usage", "--json").document["items"] == []
     assert lava("outbox", "retry", "--dead", "--json").document["retried"] == 0
     assert lava("verify").facts["findings"] == "0"
-    assert lava("verify", "--json").document["is_well"] is True
+    assert lava("verify", "--json").document["is_sound"] is True
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_books_that_do_not_add_up_are_code_5_with_a_list(lava: Lava, home: Path,
         connection.execute("UPDATE grants SET free_nanos = free_nanos + 1, amount_nanos = amount_nanos + 1")
     said = lava("verify", "--json")
     assert (said.code, said.error["code"]) == (5, "ledger_inconsistent")
-    assert said.document["is_well"] is False
+    assert said.document["is_sound"] is False
     assert {finding["invariant"] for finding in said.document["findings"]} == {"I2"}
     plain = lava("verify")
-    assert plain.code == 5 and "by the journal" in plain.out
+    assert plain.code == 5 and "when it is counted again" in plain.out
 
 
 def test_every_error_of_ours_has_an_exit_code() -> None:
@@ -297,7 +297,7 @@ def test_a_write_repeated_under_its_key_is_done_once_and_told_again(
     arguments = [{"KEY": key, "GRANT": grant}.get(word, word) for word in WRITES[name]]
 
     first = lava(*arguments, "--idempotency-key", "once", "--json")
-    entries = lava("verify", "--json").document["entries"]
+    transactions = lava("verify", "--json").document["transactions"]
     again = lava(*arguments, "--idempotency-key", "once", "--json")
     other = lava("customers", "create", "somebody-else", "--idempotency-key", "once")
 
@@ -305,7 +305,7 @@ def test_a_write_repeated_under_its_key_is_done_once_and_told_again(
     told, repeated = first.document, again.document
     assert (told.pop("secret_key", None), repeated.pop("secret_key", None))[1] is None
     assert told == repeated
-    assert lava("verify", "--json").document["entries"] == entries
+    assert lava("verify", "--json").document["transactions"] == transactions
     assert other.code == 7
 
 

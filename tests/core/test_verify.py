@@ -52,7 +52,10 @@ from lava_proxy.core.ports import Books, Decision, Ledger, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, expire, load_holding, orphan, settle, void
 from lava_proxy.core.usage import Usage
 from lava_proxy.core.verify import Report, verify
+from lava_proxy.core.verify_journal import JournalProof
 from lava_proxy.core.verify_match import FACTS, Exact, Fingerprints
+from lava_proxy.core.verify_report import Findings
+from lava_proxy.core.verify_rows import SWEEP_GRACE_US
 from lava_proxy.core.wallet import hold_credit, pay_debt
 from lava_proxy.store import MemoryLedger, open_ledger
 from lava_proxy.store.ledger import WritingLedger
@@ -98,7 +101,7 @@ def furnish(ledger: Ledger) -> None:
     ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=rows)).result(30)
 
 
-def give(ledger: Ledger, name: str, amount: int) -> None:
+def give(ledger: Ledger, name: str, amount: int, *, expires_us: int | None = None) -> None:
     """Credit, which pays what is owed first."""
     grant = Grant(
         grant_id=GrantId(f"grt_{name}"),
@@ -106,6 +109,7 @@ def give(ledger: Ledger, name: str, amount: int) -> None:
         source=GrantSource.MANUAL,
         amount_nanos=amount,
         free_nanos=amount,
+        expires_us=expires_us,
         created_us=NOW_US,
     )
 
@@ -182,9 +186,15 @@ def take(
     return ledger.transact(load, decide).result(30)
 
 
-def end(ledger: Ledger, hold_id: HoldId, rule: Callable[[Holding, Stamp], Decision[RequestRecord | None]]) -> None:
+def end(
+    ledger: Ledger,
+    hold_id: HoldId,
+    rule: Callable[[Holding, Stamp], Decision[RequestRecord | None]],
+    *,
+    now_us: int = NOW_US,
+) -> None:
     stamp = Stamp(
-        now_us=NOW_US,
+        now_us=now_us,
         transaction_id=TransactionId(f"txn_{rule.__name__}{hold_id}"),
         event_id=EventId(f"evt_{rule.__name__}{hold_id}"),
     )
@@ -231,6 +241,10 @@ def keep_books(ledger: Ledger) -> None:
     end(ledger, take(ledger, "ruinous", 10), settling(2000, Fraction(1)))
     give(ledger, "2", 10_000)
     take(ledger, "open", 50, run=True)
+    give(ledger, "lapsing", 40, expires_us=NOW_US + 5)
+    lapsed = take(ledger, "lapsed", 30)
+    end(ledger, lapsed, orphan)
+    end(ledger, lapsed, voided, now_us=NOW_US + 10)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -264,12 +278,12 @@ def proof_of(path: Path) -> Report:
 
 
 def test_books_that_add_up_are_sound(books: WritingLedger) -> None:
-    report = verify(books.books(), now_us=NOW_US)
+    report = verify(books.books(), now_us=NOW_US, is_swept=True)
     assert report.findings == ()
     assert report.is_sound
     assert report.warnings == ()
-    assert (report.transactions, report.requests, report.holds, report.open_holds) == (31, 13, 14, 1)
-    assert (report.grants, report.events) == (2, 15)
+    assert (report.transactions, report.requests, report.holds, report.open_holds) == (35, 14, 15, 1)
+    assert (report.grants, report.events) == (3, 17)
     assert report.head_hash == list(books.books().journal())[-1].hash
 
 
@@ -279,17 +293,55 @@ def test_an_empty_ledger_is_sound() -> None:
 
 
 def test_a_hold_that_stands_open_past_its_time_is_a_warning(books: WritingLedger) -> None:
-    report = verify(books.books(), now_us=NOW_US + 5_000_000)
+    report = verify(books.books(), now_us=NOW_US + 5_000_000, is_swept=True)
     assert report.is_sound
     (warning,) = report.warnings
     assert (warning.invariant, warning.subject) == ("I10", "req_open")
     assert "hld_open is in_flight and past its time by 4 s" in warning.message
 
 
+def test_a_reserved_hold_past_its_time_is_a_fault_while_a_proxy_sweeps(books: WritingLedger) -> None:
+    take(books, "parked", 5, state=HoldState.RESERVED)
+    soon, later = NOW_US + 5_000_000, NOW_US + 1_000_000 + SWEEP_GRACE_US + 1
+    assert verify(books.books(), now_us=soon, is_swept=True).is_sound
+    (finding,) = verify(books.books(), now_us=later, is_swept=True).findings
+    assert (finding.invariant, finding.subject) == ("I10", "req_parked")
+    assert "hld_parked is reserved and past its time by 600 s" in finding.message
+
+
+def test_open_holds_that_nobody_sweeps_are_one_warning(books: WritingLedger) -> None:
+    take(books, "parked", 5, state=HoldState.RESERVED)
+    report = verify(books.books(), now_us=NOW_US + 2 * SWEEP_GRACE_US)
+    assert report.is_sound
+    (warning,) = report.warnings
+    assert (warning.invariant, warning.subject) == ("I10", "holds")
+    assert warning.message == "2 holds are open and no proxy runs; the next `lava up` resolves them"
+
+
+def test_what_is_paid_back_to_a_lapsed_grant_is_told_by_the_journal_for_that_grant(books: WritingLedger) -> None:
+    *_, correction = books.books().journal()
+    moved = [(p.source, p.destination, p.amount_nanos) for p in correction.transaction.postings]
+    assert moved[:2] == [("revenue", "grant:grt_lapsing:free", 30), ("grant:grt_lapsing:free", "breakage", 30)]
+    lapsing = books.read(lambda rows: rows.get(Grant, "grt_lapsing"))
+    assert lapsing is not None
+    assert (lapsing.free_nanos, lapsing.spent_nanos, lapsing.lapsed_nanos) == (10, 0, 30)
+
+
+def test_a_key_that_comes_twice_is_told(books: WritingLedger) -> None:
+    findings = Findings()
+    proof = JournalProof(findings, Fingerprints())
+    first, *_, last = [e for e in books.books().journal() if e.transaction.kind == "grant"]
+    proof.take(first)
+    proof.take(replace(last, transaction=replace(last.transaction, key=first.transaction.key)))
+    assert ("I7", "txn_glapsing", "the key 'grant:grt_1' came before") in {
+        (f.invariant, f.subject, f.message) for f in findings.listed
+    }
+
+
 def test_progress_is_told_up_to_the_end(books: WritingLedger) -> None:
     told: list[tuple[int, int]] = []
     verify(books.books(), now_us=NOW_US, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (31, 31)
+    assert told[-1] == (35, 35)
 
 
 TAMPERINGS = [
@@ -438,6 +490,45 @@ TAMPERINGS = [
         "txn_hsettled",
         "of con_acme for con_other",
     ),
+    (
+        "UPDATE grants SET spent_nanos = spent_nanos + 5, lapsed_nanos = lapsed_nanos - 5 WHERE grant_id = 'grt_lapsing'",
+        "I2",
+        "grt_lapsing",
+        "what has lapsed is kept as 25, and comes to 30",
+    ),
+    (
+        "UPDATE grants SET spent_nanos = spent_nanos - 5, free_nanos = free_nanos + 5 WHERE grant_id = 'grt_1'",
+        "I2",
+        "grt_1",
+        "what is spent",
+    ),
+    ("UPDATE grants SET free_nanos = -1 WHERE grant_id = 'grt_2'", "I2", "Grant", "cannot be read"),
+    (
+        "UPDATE postings SET source = 'revenue' WHERE destination = 'breakage'",
+        "I1",
+        "txn_voidedhld_lapsed",
+        "moves 30 from revenue to breakage",
+    ),
+    ("UPDATE postings SET destination = 'pocket' WHERE destination = 'cost'", "I1", "txn_", "to pocket"),
+    ("UPDATE postings SET amount_nanos = 0 WHERE sequence = 2", "I9", "journal", "cannot be read"),
+    (
+        "UPDATE transactions SET key = 'settle:req_else' WHERE key = 'settle:req_settled'",
+        "I7",
+        "txn_settledhld_settled",
+        "should be 'settle:req_settled'",
+    ),
+    (
+        "DELETE FROM transactions WHERE sequence = (SELECT max(sequence) FROM transactions)",
+        "I2",
+        "grt_lapsing",
+        "what has lapsed is kept as 30, and comes to 0",
+    ),
+    (
+        "UPDATE holds SET state = 'settled', resolved_us = created_us WHERE hold_id = 'hld_open'",
+        "I4",
+        "req_open",
+        "open by the journal: 1, by its hold row: 0",
+    ),
 ]
 
 
@@ -524,7 +615,7 @@ def test_the_books_are_proved_in_one_state_while_calls_go_on(books: WritingLedge
 
     report = verify(Busy(books.books()), now_us=NOW_US)  # type: ignore[arg-type]
     assert report.findings == ()
-    assert report.transactions == 31
+    assert report.transactions == 35
     assert next(numbers) > 5
 
 

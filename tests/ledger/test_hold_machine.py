@@ -68,8 +68,8 @@ from lava_proxy.core.keys import new_key
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, expire, load_holding, orphan, settle, void
 from lava_proxy.core.usage import Usage
+from lava_proxy.core.verify import verify
 from lava_proxy.core.wallet import is_open
-from lava_proxy.services.verify import verify_books
 from lava_proxy.store import MemoryLedger, open_ledger
 from lava_proxy.store.ledger import WritingLedger
 from tests.support.paper import PaperLedger
@@ -433,8 +433,8 @@ class HoldMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """At the end the books are proven again from the journal alone, and the file is closed."""
         if isinstance(self.ledger, WritingLedger):
-            verification = verify_books(self.ledger, clock=StillClock(), is_swept=False)
-            assert verification.is_well, verification.findings
+            report = verify(self.ledger.books(), now_us=self.now_us)
+            assert report.is_sound, report.findings
             self.ledger.close()
 
 

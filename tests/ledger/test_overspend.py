@@ -12,7 +12,7 @@ from lava_proxy.core.identity import Denial
 from lava_proxy.core.journal import REVENUE
 from lava_proxy.core.money import parse_amount
 from lava_proxy.core.ports import Books, Ledger
-from lava_proxy.services.verify import verify_books
+from lava_proxy.core.verify import verify
 from lava_proxy.store import open_ledger
 from tests.ledger.shop import SystemClock, Till, furnish
 
@@ -20,8 +20,8 @@ FIVE = parse_amount("5")
 
 
 def assert_well(ledger: Ledger) -> None:
-    verification = verify_books(ledger, clock=SystemClock(), is_swept=False)
-    assert verification.is_well, verification.findings
+    report = verify(ledger.books(), now_us=SystemClock().now_us())
+    assert report.is_sound, report.findings
 
 
 def spent_and_held_at_every_step(books: Books) -> list[int]:
