@@ -1,8 +1,9 @@
 """The running proxy: one process, one port, one event loop, one home. ``python -m lava_proxy.process --home FOLDER``.
 
 It claims its name in the home, binds the port, opens the ledger and resolves what dead processes left; only then does it
-listen. When it is ready it says so on standard error, and in the home for other commands to find. SIGTERM and SIGINT stop
-it: no new connections, calls in flight finish up to a deadline, the rest is settled; a second signal ends the waiting.
+listen. When it is ready it says so on standard error, and in the home for other commands to find. SIGTERM, SIGINT and
+SIGHUP stop it: no new connections, calls in flight finish up to a deadline, the rest is settled; a second one ends the
+waiting.
 """
 
 import argparse
@@ -107,8 +108,9 @@ class Proxy:
         self._engine = Engine(self._engine_settings(), self._sockets, (*roster(self._edge), Ready(self._tell_ready)))
         if isinstance(loop, EventLoop):
             loop.refusal = self._targets().refusal
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(number, self._stop)
         await self._engine.run()
 
     def _stop(self) -> None:

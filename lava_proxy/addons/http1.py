@@ -6,6 +6,7 @@ which knows all the cases and words all the complaints. What the headers say is 
 """
 
 import time
+from functools import lru_cache
 from typing import Any
 
 from h11._receivebuffer import ReceiveBuffer
@@ -24,11 +25,17 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 
 class QuickHeaders(Headers):
-    """``Headers`` that compare names as they stand."""
+    """``Headers`` that remember their names in lower case for as long as the fields are the same."""
+
+    _names: tuple[bytes, ...] = ()
+    _names_of: Fields | None = None
 
     def get_all(self, name: str | bytes) -> list[str]:
-        key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
-        return [value.decode("utf-8", "surrogateescape") for field, value in self.fields if field.lower() == key]
+        key = _lower(name)
+        if key not in self._lower_names():
+            return []
+        found = [value for field, value in zip(self._names, self.fields, strict=True) if field == key]
+        return [value.decode("utf-8", "surrogateescape") for _, value in found]
 
     def __getitem__(self, key: str | bytes) -> str:
         values = self.get_all(key)
@@ -37,11 +44,22 @@ class QuickHeaders(Headers):
         return ", ".join(values)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str | bytes) and bool(self.get_all(key))
+        return isinstance(key, str | bytes) and _lower(key) in self._lower_names()
 
     def get(self, key: str | bytes, default: Any = None) -> Any:
         values = self.get_all(key)
         return ", ".join(values) if values else default
+
+    def _lower_names(self) -> tuple[bytes, ...]:
+        if self._names_of is not self.fields:
+            self._names = tuple(name.lower() for name, _ in self.fields)
+            self._names_of = self.fields
+        return self._names
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: str | bytes) -> bytes:
+    return (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
 
 
 class QuickHttp1Server(Http1Server):
@@ -84,7 +102,7 @@ def read_request(buffer: ReceiveBuffer) -> tuple[Request, int | None] | None:
     head = _peek(buffer)
     if head is None:
         return None
-    first_line, fields = head
+    first_line, fields, size = head
     words = first_line.split()
     if len(words) != 3 or b" ".join(words) != first_line or words[2] != _HTTP11 or not words[1].startswith(b"/"):
         return None
@@ -96,7 +114,7 @@ def read_request(buffer: ReceiveBuffer) -> tuple[Request, int | None] | None:
         body_size = expected_http_body_size(request)
     except ValueError:
         return None
-    _take(buffer)
+    buffer.maybe_extract_at_most(size)
     return request, body_size
 
 
@@ -105,7 +123,7 @@ def read_response(buffer: ReceiveBuffer, request: Request) -> tuple[Response, in
     head = _peek(buffer)
     if head is None:
         return None
-    first_line, fields = head
+    first_line, fields, size = head
     words = first_line.split(b" ", 2)
     if len(words) != 3 or words[0] != _HTTP11 or len(words[1]) != 3 or not words[1].isdigit() or not words[2].strip():
         return None
@@ -117,7 +135,7 @@ def read_response(buffer: ReceiveBuffer, request: Request) -> tuple[Response, in
         body_size = expected_http_body_size(request, response)
     except ValueError:
         return None
-    _take(buffer)
+    buffer.maybe_extract_at_most(size)
     return response, body_size
 
 
@@ -134,8 +152,11 @@ def _common(fields: Fields) -> dict[str, object]:
     }
 
 
-def _peek(buffer: ReceiveBuffer) -> tuple[bytes, Fields] | None:
-    """First line and header fields. Only CRLF ends a line, and no line is continued: with those, parsers differ."""
+def _peek(buffer: ReceiveBuffer) -> tuple[bytes, Fields, int] | None:
+    """First line, header fields, and how many bytes they take.
+
+    Only CRLF ends a line here, and no line is continued: about anything else, parsers differ.
+    """
     received = bytes(buffer)
     end = received.find(_HEAD_END)
     if end <= 0:
@@ -150,9 +171,4 @@ def _peek(buffer: ReceiveBuffer) -> tuple[bytes, Fields] | None:
         if not name or not colon or name[0] in b" \t":
             return None
         fields.append((name, value.strip()))
-    return lines[0], tuple(fields)
-
-
-def _take(buffer: ReceiveBuffer) -> None:
-    """Take the head that was peeked at out of the buffer."""
-    buffer.maybe_extract_at_most(bytes(buffer).find(_HEAD_END) + len(_HEAD_END))
+    return lines[0], tuple(fields), end + len(_HEAD_END)
