@@ -38,9 +38,15 @@ class Checkpointer:
                 self._checkpoint(connection, "PASSIVE")
 
     def rest(self, connection: sqlite3.Connection) -> None:
-        """Nothing waits: bring the file up to date."""
+        """Nothing waits: bring the file up to date, then leave the log to whoever goes on writing.
+
+        One at rest could not keep it short: beside a busy writer there is no moment at which all of it is in the file.
+        """
         if self._has_news and self._checkpoint(connection, "PASSIVE"):
             self._has_news = False
+        if self._is_ours:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._is_ours = False
 
     def close(self, connection: sqlite3.Connection | None) -> None:
         """Empty the log where nobody needs it any more, and let another process take over."""

@@ -57,9 +57,16 @@ def test_a_missing_file_is_not_made(path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_log_does_not_grow_for_ever(path: Path) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside one at rest"])
+def test_the_log_does_not_grow_for_ever(path: Path, is_alone: bool) -> None:
     open_ledger(path, mode=Mode.TEST, clock=FakeClock()).close()
     limit = 256 * 1024
+    neighbour = Checkpointer(path, wal_bytes_max=limit)
+    if not is_alone:
+        with closing(connect(path, busy_seconds=1)) as other:
+            other.execute("INSERT INTO home_facts VALUES ('other', 'x')")
+            neighbour.committed(other)
+            neighbour.rest(other)
     wal = Path(f"{path}-wal")
     checkpointer = Checkpointer(path, wal_bytes_max=limit)
     with closing(connect(path, busy_seconds=1)) as writer:
@@ -71,4 +78,5 @@ def test_the_log_does_not_grow_for_ever(path: Path) -> None:
         assert 2 * limit < path.stat().st_size, "the test writes enough to tell"
         assert limit < most < 8 * limit
         checkpointer.close(writer)
+        neighbour.close(None)
         assert wal_bytes(wal) == 0
