@@ -49,10 +49,13 @@ class Decision[R]:
 class Ledger(Protocol):
     """The journal and its projections."""
 
-    def transact[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> Future[R]:
+    def transact[S, R](
+        self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]], *, can_wait: bool = False
+    ) -> Future[R]:
         """Load rows under the write lock, decide, write the outcome: one atomic, durable step.
 
-        The future is resolved after the commit. Steps run in the order of their calls, grouped into one commit where
+        The future is resolved after the commit. A step that ``can_wait`` (nobody awaits it) may be put off for some
+        milliseconds, to be committed with one that cannot. Steps run in the order of their calls, grouped into one commit where
         they come together; one that raises leaves nothing behind and does not touch the others. Cancelling the future
         before its step began drops it; after that, cancelling fails and the step is done.
 

@@ -129,10 +129,10 @@ def settle(holding: Holding, measured: Measured, stamp: Stamp) -> Decision[Reque
         return Decision(result=holding.record if state is HoldState.SETTLED else None)
     charge, cost_nanos, counter, flags = _rated(holding, measured)
     if state in _OPEN:
-        measured = replace(measured, flags=_merged(measured.flags, flags))
+        measured = _flagged(measured, flags)
         resolution = _Resolution(state=HoldState.SETTLED, kind="settle", charge=charge, cost_nanos=cost_nanos)
         return _resolve(holding, resolution, measured, stamp, extra=(counter,))
-    measured = replace(measured, flags=_merged(measured.flags, (*flags, "late")))
+    measured = _flagged(measured, (*flags, "late"))
     return _correct(
         holding,
         _Resolution(state=HoldState.SETTLED, kind="late", charge=charge, cost_nanos=cost_nanos),
@@ -155,9 +155,7 @@ def void(holding: Holding, stamp: Stamp, measured: Measured | None = None) -> De
     resolution = _Resolution(state=HoldState.VOIDED, kind="void", charge=_no_charge(holding), cost_nanos=0)
     if state in _OPEN:
         return _resolve(holding, resolution, measured, stamp)
-    return _correct(
-        holding, resolution, replace(measured, flags=_merged(measured.flags, ("orphaned", "voided"))), stamp, ()
-    )
+    return _correct(holding, resolution, _flagged(measured, ("orphaned", "voided")), stamp, ())
 
 
 def expire(holding: Holding, stamp: Stamp) -> Decision[RequestRecord | None]:
@@ -213,7 +211,8 @@ def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Co
     cost_nanos = None
     if measured.cost is not None:
         cost_nanos, carry = round_with_carry(measured.cost, counter.cost_carry)
-        counter = replace(counter, cost_carry=carry)
+        if carry != counter.cost_carry:
+            counter = replace(counter, cost_carry=carry)
     if not hold.billed:
         return Charge(nanos=0, breakdown=(), counter=counter), cost_nanos, counter, ()
     units = units_micros_of(version.tier_unit, measured.usage)
@@ -239,8 +238,8 @@ def _resolve(
     covered = min(charge, hold.amount_nanos) if hold.billed else 0
     postings = resolve_allocations(grants, hold.grants, spend_nanos=covered, destination=REVENUE, now_us=stamp.now_us)
     more, wallet, uncovered = _draw(holding, grants, charge - covered, stamp.now_us)
-    flags = ("over_hold",) if charge > hold.amount_nanos else ()
-    measured = replace(measured, flags=_merged(measured.flags, flags))
+    if charge > hold.amount_nanos:
+        measured = _flagged(measured, ("over_hold",))
     record = _record(holding, resolution, measured, stamp, uncovered)
     rows: tuple[Entity, ...] = (
         *_changed(holding.grants, grants),
@@ -284,6 +283,8 @@ def _draw(
     if customer_id is None:
         return (), None, 0
     wallet = holding.wallet or Wallet(customer_id=customer_id)
+    if not amount_nanos and not wallet.debt_nanos:
+        return (), wallet, 0
     postings, uncovered = spend_free(
         grants, amount_nanos=amount_nanos, destination=REVENUE, meter_id=holding.hold.meter_id, now_us=now_us
     )
@@ -435,5 +436,5 @@ def _changed_wallet(before: Wallet | None, after: Wallet | None) -> tuple[Wallet
     return (after,)
 
 
-def _merged(flags: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*flags, *more)))
+def _flagged(measured: Measured, flags: tuple[str, ...]) -> Measured:
+    return replace(measured, flags=tuple(dict.fromkeys((*measured.flags, *flags)))) if flags else measured

@@ -281,7 +281,7 @@ class Calls:
     def _count(self, denial: Denial) -> None:
         """Note the refusal; nobody waits for it, and a ledger in trouble may lose it."""
         now_us = self._clock.now_us()
-        self._ledger.transact(lambda rows: load_refusal(rows, denial, now_us=now_us), count_refusal)
+        self._ledger.transact(lambda rows: load_refusal(rows, denial, now_us=now_us), count_refusal, can_wait=True)
 
     def _forget(self, request_id: str) -> None:
         self._open.pop(request_id, None)

@@ -174,8 +174,8 @@ class MeteredCall:
             return holding
 
         if measured.status is RequestStatus.ERROR:
-            return self._desk.ledger.transact(load, lambda holding: void(holding, stamp, measured))
-        return self._desk.ledger.transact(load, lambda holding: settle(holding, measured, stamp))
+            return self._desk.ledger.transact(load, lambda holding: void(holding, stamp, measured), can_wait=True)
+        return self._desk.ledger.transact(load, lambda holding: settle(holding, measured, stamp), can_wait=True)
 
     def _done(self, record: RequestRecord | None) -> None:
         self._desk.closed(self.request_id)

@@ -40,9 +40,11 @@ class WritingLedger(Ledger):
         self._clock = clock
         self._writer = Writer(backend, probe=probe, trial=self._recovered, name=name)
 
-    def transact[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> Future[R]:
+    def transact[S, R](
+        self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]], *, can_wait: bool = False
+    ) -> Future[R]:
         """See ``core.ports.Ledger.transact``. ``load`` and ``decide`` may run more than once; they must be pure."""
-        return self._writer.submit(load, decide)
+        return self._writer.submit(load, decide, can_wait=can_wait)
 
     def read[R](self, load: Callable[[Rows], R]) -> R:
         """See ``core.ports.Ledger.read``.

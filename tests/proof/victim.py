@@ -46,7 +46,9 @@ class WatchedLedger(SqliteLedger):
             probe=self._reach,
         )
 
-    def transact[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> Future[R]:
+    def transact[S, R](
+        self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]], *, can_wait: bool = False
+    ) -> Future[R]:
         def watched(state: S) -> Decision[R]:
             decision = decide(state)
             self._kinds.update(transaction.kind for transaction in decision.transactions)

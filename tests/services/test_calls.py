@@ -90,11 +90,13 @@ class FailingLedger(PaperLedger):
 
     fails = False
 
-    def transact[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> Future[R]:
+    def transact[S, R](
+        self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]], *, can_wait: bool = False
+    ) -> Future[R]:
         if not self.fails:
             future: Future[R] = Future()
             try:
-                return super().transact(load, decide)
+                return super().transact(load, decide, can_wait=can_wait)
             except Exception as error:  # noqa: BLE001 a real ledger gives it in the future
                 future.set_exception(error)
                 return future

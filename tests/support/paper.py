@@ -67,7 +67,9 @@ class PaperLedger:
             found = [row for row in found if isinstance(row, Hold) and row.state in _OPEN_HOLDS]
         return tuple(found)
 
-    def transact[S, R](self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]]) -> Future[R]:
+    def transact[S, R](
+        self, load: Callable[[Rows], S], decide: Callable[[S], Decision[R]], *, can_wait: bool = False
+    ) -> Future[R]:
         future: Future[R] = Future()
         decision = decide(load(self))
         keys = {transaction.key for transaction in self.journal}
