@@ -30,6 +30,7 @@ def _decimal(text: str) -> Decimal | None:
         return None
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_float=_decimal, parse_constant=_no_constant, strict=False)
 
 
@@ -63,6 +64,8 @@ def as_objects(value: object) -> Iterator[JsonObject]:
 
 def count_of(value: object) -> int | None:
     """A count of something: a whole number from 0 up, a fraction rounded up. Anything else is ``None``."""
+    if value is None:
+        return None
     if isinstance(value, int):
         return value if 0 <= value <= _LARGEST_COUNT and value is not True and value is not False else None
     if not isinstance(value, Decimal) or not value.is_finite() or value.adjusted() > 15:
@@ -116,7 +119,7 @@ def overlay(below: JsonObject, above: JsonObject, *, depth: int = _DEEPEST_FIGUR
 def figures_text(usage: JsonObject) -> str:
     """``usage`` as JSON with its numbers, booleans, nulls and enum-like words; free text and whatever is deep is left out."""
     try:
-        text = json.dumps(usage, separators=(",", ":"))
+        text = _ENCODER.encode(usage)
     except (TypeError, ValueError, RecursionError):
         text = ""
     if len(text) <= _SHORT_FIGURES and _ONLY_FIGURES.fullmatch(text):

@@ -83,7 +83,7 @@ class ChatAnswer:
         for carrier in carriers:
             self._take_names(carrier)
         usages = [usage_in(carrier) for carrier in carriers]
-        figures = overlay(usages[0], usages[-1]) if usages else {}
+        figures = overlay(usages[0], usages[-1]) if len(usages) > 1 else usages[0] if usages else {}
         found = usage_found(figures, model=self.model)
         return Reading(
             usage=found.usage,
