@@ -91,11 +91,17 @@ class Caller:
         self, body: bytes, *, call: str = "", path: str = "/v1/chat/completions", headers: Sequence[str] = ()
     ) -> Heard:
         """A whole request, and the head of its answer. ``call`` names it in its record."""
+        self.send(body, call=call, path=path, headers=headers)
+        return await self._head()
+
+    def send(
+        self, body: bytes, *, call: str = "", path: str = "/v1/chat/completions", headers: Sequence[str] = ()
+    ) -> None:
+        """A whole request, without waiting for anything."""
         lines = [f"POST {path} HTTP/1.1", f"host: {self._host}", f"content-length: {len(body)}", *headers]
         if call:
             lines.append(f'x-lava-metadata: {{"call": "{call}"}}')
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-        return await self._head()
 
     async def get(self, path: str) -> Heard:
         """A request without a body, and its whole answer."""

@@ -203,7 +203,7 @@ async def test_a_proxy_told_to_stop_while_the_ledger_is_locked_ends_and_leaves_t
                 provider.release("answer")
                 assert (await asking).status == 200
                 proxy.process.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(proxy.process.wait, 120)
+                assert await asyncio.to_thread(proxy.process.wait, 120) == 9
     assert open_holds(shop) == 1
     with start():
         assert open_holds(shop) == 0
