@@ -6,6 +6,7 @@ charged at its hold, and flagged. A meter by tokens tells the two apart: a hold 
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import signal
@@ -21,7 +22,7 @@ from lava_proxy.wiring import MadeHome
 from tests.proof.books import Accounts, assert_accounted, calls_seen, open_holds, wait_until_settled
 from tests.proof.callers import GONE, Caller, chat, connected, share
 from tests.proof.starting import PLAN, TOKEN_NANOS, Start, run_to_the_end, until_waiting
-from tests.support.proxy import Shop, eventually
+from tests.support.proxy import RunningProxy, Shop, eventually
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300), pytest.mark.usefixtures("repetition")]
 
@@ -147,19 +148,53 @@ async def test_killed_at_any_moment_of_a_busy_time_no_call_is_free_or_doubled(
     """Three lives of a proxy with sixteen clients; each ends at a moment that chance chooses."""
     chance = random.Random(repetition)
     provider.plan = replace(PLAN, delay_ms=4)
+    for life in range(3):
+        with start() as proxy:
+            await _be_busy_until_killed(proxy, chance, f"{life}")
+    assert (await _start_again(start, shop, provider)).orphaned()
+
+
+async def test_a_busy_survivor_and_the_next_life_of_a_killed_proxy_resolve_its_holds_once_between_them(
+    start: Start, shop: Shop, provider: StandIn, repetition: int
+) -> None:
+    """The survivor sweeps all the time while its own calls go on, and while the other proxy starts again and recovers."""
+    chance = random.Random(repetition)
+    provider.plan = replace(PLAN, delay_ms=4)
+    is_over = asyncio.Event()
+    with start(LAVA_INSTANCE="survivor", PROOF_SWEEP_SECONDS="0.05") as survivor:
+
+        async def go_on(caller: Caller, name: str) -> None:
+            for number in itertools.count():
+                call = f"own-{name}-{number:04d}"
+                assert (await caller.ask(chat(call, stream=number % 2 == 0), call=call)).status == 200
+                if is_over.is_set():
+                    return
+
+        async with connected(Caller(survivor, "acme") for _ in range(4)) as callers:
+            own = asyncio.create_task(share(callers, ["a", "b", "c", "d"], go_on))
+            for life in range(3):
+                with contextlib.ExitStack() as stack:
+                    killed = await asyncio.to_thread(stack.enter_context, start(LAVA_INSTANCE="killed"))
+                    await _be_busy_until_killed(killed, chance, f"{life}")
+            is_over.set()
+            await own
+        wait_until_settled(shop)
+    orphans = _assert_charged(shop, provider).orphaned()
+    assert orphans and not any(call.startswith("own") for call in orphans)
+
+
+async def _be_busy_until_killed(proxy: RunningProxy, chance: random.Random, name: str) -> None:
+    """Sixteen clients, whole answers and streams; the end comes when chance says."""
 
     async def ask(caller: Caller, call: str) -> None:
         with contextlib.suppress(*GONE):
             await caller.ask(chat(call, stream=call.endswith(("1", "3", "5"))), call=call)
 
-    for life in range(3):
-        with start() as proxy:
-            async with connected(Caller(proxy, "acme") for _ in range(16)) as callers:
-                busy = asyncio.create_task(share(callers, [f"{life}-{n:04d}" for n in range(1000)], ask))
-                await asyncio.sleep(chance.uniform(0.05, 0.6))
-                proxy.kill()
-                await busy
-    assert (await _start_again(start, shop, provider)).orphaned()
+    async with connected(Caller(proxy, "acme") for _ in range(16)) as callers:
+        busy = asyncio.create_task(share(callers, [f"{name}-{n:04d}" for n in range(1000)], ask))
+        await asyncio.sleep(chance.uniform(0.05, 0.6))
+        proxy.kill()
+        await busy
 
 
 async def _start_again(start: Start, shop: Shop, provider: StandIn) -> Accounts:
