@@ -26,6 +26,8 @@ class Gateway:
     name: str
     route: Route
     process: subprocess.Popen[bytes] | None = None
+    home: Path | None = None
+    """Of `lava up` only."""
 
     def spent(self) -> machine.Spent:
         return machine.spent(self.process.pid) if self.process else machine.Spent(cpu_seconds=0, rss_bytes=0)
@@ -113,6 +115,7 @@ def lava(place: Place, *, settings: tuple[str, ...] = ()) -> Iterator[Gateway]:
                 credentials=f"bench:{key}",
             ),
             process=process,
+            home=folder,
         )
     finally:
         machine.stop(process, patience_seconds=60)

@@ -68,6 +68,11 @@ def table(results: Results) -> str:
             f"Memory of {grown.gateway}: "
             + ", ".join(f"{size / 2**20:.1f} MiB at {calls:,}" for calls, size in grown.marks)
         )
+    if results.books:
+        rows.append("")
+        rows.append(
+            f"`lava verify` afterwards: {json.dumps(results.books)}; {results.lava_calls:,} calls were answered."
+        )
     return "\n".join(rows)
 
 
@@ -78,6 +83,7 @@ def document(results: Results) -> dict[str, object]:
         "measured": [asdict(measured) for measured in results.measured],
         "grown": [asdict(grown) for grown in results.grown],
         "lava_calls": results.lava_calls,
+        "books": results.books,
     }
     cleaned: dict[str, object] = json.loads(json.dumps(found), parse_constant=lambda _: None)
     return cleaned

@@ -95,6 +95,8 @@ def _measure(options: argparse.Namespace, scratch: Path, found: tools.Tools, res
             found_growth, calls = grow(gateway, bodies, take, marks=marks, tell=_tell)
             results.grown.append(found_growth)
             results.lava_calls += calls if gateway.name == gw.LAVA else 0
+    for home in [gateway.home for gateway in present if gateway.home is not None]:
+        results.books = json.loads(gw.command(home, "verify", "--json"))
 
 
 def _versions() -> str:

@@ -68,11 +68,12 @@ class Grown:
 
 @dataclass(slots=True)
 class Results:
-    """Everything found so far; ``lava_calls`` is what the ledger must know of."""
+    """Everything found so far. ``lava_calls``: those that its clients saw answered; ``books``: what `lava verify` said then."""
 
     measured: list[Measured] = field(default_factory=list)
     grown: list[Grown] = field(default_factory=list)
     lava_calls: int = 0
+    books: dict[str, object] = field(default_factory=dict)
 
 
 def run_rounds(
