@@ -30,7 +30,11 @@ class Gateway:
     """Of `lava up` only."""
 
     def spent(self) -> machine.Spent:
-        return machine.spent(self.process.pid) if self.process else machine.Spent(cpu_seconds=0, rss_bytes=0)
+        return (
+            machine.spent(self.process.pid)
+            if self.process
+            else machine.Spent(cpu_seconds=0, loop_seconds=0, rss_bytes=0)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

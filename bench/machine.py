@@ -20,6 +20,8 @@ class Spent:
 
     cpu_seconds: float
     """User and system time, in steps of a tick (mostly 10 ms)."""
+    loop_seconds: float
+    """The part of its main thread, where the event loop runs."""
     rss_bytes: int
 
 
@@ -81,19 +83,24 @@ def answers(port: int) -> bool:
 
 def spent(pid: int) -> Spent:
     """Read from /proc; zeros where there is none."""
-    ticks = pages = 0
+    ticks = loop_ticks = pages = 0
     for process in _tree(pid):
-        fields = _stat(process)
-        if fields:
+        fields, main_thread = _stat(Path(f"/proc/{process}")), _stat(Path(f"/proc/{process}/task/{process}"))
+        if fields and main_thread:
             ticks += int(fields[11]) + int(fields[12])
+            loop_ticks += int(main_thread[11]) + int(main_thread[12])
             pages += int(fields[21])
-    return Spent(cpu_seconds=ticks / _TICKS_PER_SECOND, rss_bytes=pages * _PAGE_BYTES)
+    return Spent(
+        cpu_seconds=ticks / _TICKS_PER_SECOND,
+        loop_seconds=loop_ticks / _TICKS_PER_SECOND,
+        rss_bytes=pages * _PAGE_BYTES,
+    )
 
 
 def _tree(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        fields = _stat(int(folder.name))
+        fields = _stat(folder)
         if fields:
             children.setdefault(int(fields[1]), []).append(int(folder.name))
     found, rest = [], [pid]
@@ -104,10 +111,10 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name, so that [1] is the parent."""
+def _stat(folder: Path) -> list[str] | None:
+    """The fields of ``stat`` after the name, so that [1] is the parent, [11] and [12] are ticks, [21] pages."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = (folder / "stat").read_text()
     except OSError:
         return None
     return text[text.rindex(")") + 2 :].split()

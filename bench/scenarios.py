@@ -56,6 +56,8 @@ class Measured:
     sample: Sample
     cpu_us_per_call: float
     """User and system time of the gateway's processes; 0 where there is no gateway."""
+    loop_us_per_call: float
+    """The part of it that the event loop's thread took; the rest is the ledger's, for `lava up`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +101,14 @@ def run_rounds(
 def _measure(scenario: Scenario, gateway: Gateway, spec: Spec, take: Take, number: int) -> Measured:
     before = gateway.spent()
     sample = take(spec)
-    cpu_seconds = gateway.spent().cpu_seconds - before.cpu_seconds
+    after = gateway.spent()
     return Measured(
         scenario=scenario.name,
         gateway=gateway.name,
         round=number,
         sample=sample,
-        cpu_us_per_call=cpu_seconds * 1e6 / max(1, sample.calls),
+        cpu_us_per_call=(after.cpu_seconds - before.cpu_seconds) * 1e6 / max(1, sample.calls),
+        loop_us_per_call=(after.loop_seconds - before.loop_seconds) * 1e6 / max(1, sample.calls),
     )
 
 

@@ -20,7 +20,9 @@ def measured(
         first_byte_p50_ms=0,
         first_byte_p99_ms=0,
     )
-    return Measured(scenario=scenario, gateway=gateway, round=number, sample=sample, cpu_us_per_call=10)
+    return Measured(
+        scenario=scenario, gateway=gateway, round=number, sample=sample, cpu_us_per_call=10, loop_us_per_call=8
+    )
 
 
 def test_a_ratio_is_taken_within_each_round_and_then_the_median() -> None:
