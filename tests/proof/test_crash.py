@@ -150,7 +150,7 @@ async def test_killed_at_any_moment_of_a_busy_time_no_call_is_free_or_doubled(
     provider.plan = replace(PLAN, delay_ms=4)
     for life in range(3):
         with start() as proxy:
-            await _be_busy_until_killed(proxy, chance, f"{life}")
+            await _be_busy_until_killed(proxy, provider, chance, f"{life}")
     assert (await _start_again(start, shop, provider)).orphaned()
 
 
@@ -175,7 +175,7 @@ async def test_a_busy_survivor_and_the_next_life_of_a_killed_proxy_resolve_its_h
             for life in range(3):
                 with contextlib.ExitStack() as stack:
                     killed = await asyncio.to_thread(stack.enter_context, start(LAVA_INSTANCE="killed"))
-                    await _be_busy_until_killed(killed, chance, f"{life}")
+                    await _be_busy_until_killed(killed, provider, chance, f"{life}")
             is_over.set()
             await own
         wait_until_settled(shop)
@@ -183,8 +183,8 @@ async def test_a_busy_survivor_and_the_next_life_of_a_killed_proxy_resolve_its_h
     assert orphans and not any(call.startswith("own") for call in orphans)
 
 
-async def _be_busy_until_killed(proxy: RunningProxy, chance: random.Random, name: str) -> None:
-    """Sixteen clients, whole answers and streams; the end comes when chance says."""
+async def _be_busy_until_killed(proxy: RunningProxy, provider: StandIn, chance: random.Random, name: str) -> None:
+    """Sixteen clients, whole answers and streams; the end comes when chance says, once the first calls are through."""
 
     async def ask(caller: Caller, call: str) -> None:
         with contextlib.suppress(*GONE):
@@ -192,7 +192,8 @@ async def _be_busy_until_killed(proxy: RunningProxy, chance: random.Random, name
 
     async with connected(Caller(proxy, "acme") for _ in range(16)) as callers:
         busy = asyncio.create_task(share(callers, [f"{name}-{n:04d}" for n in range(1000)], ask))
-        await asyncio.sleep(chance.uniform(0.05, 0.6))
+        await asyncio.to_thread(eventually, lambda: calls_seen(provider)[f"{name}-0000"], timeout_seconds=60)
+        await asyncio.sleep(chance.uniform(0, 0.6))
         proxy.kill()
         await busy
 
