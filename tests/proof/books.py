@@ -37,7 +37,8 @@ def wait_until_settled(shop: Shop, *, timeout_seconds: float = 60) -> None:
 
 def calls_seen(provider: StandIn) -> Counter[str]:
     """Which calls reached the provider, by the name in their bodies."""
-    return Counter(json.loads(seen.body)["messages"][0]["content"] for seen in provider.counters.seen)
+    latest = provider.counters.seen.copy()  # in one go: its loop may be adding to it
+    return Counter(json.loads(seen.body)["messages"][0]["content"] for seen in latest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

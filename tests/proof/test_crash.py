@@ -192,7 +192,9 @@ async def _be_busy_until_killed(proxy: RunningProxy, provider: StandIn, chance: 
 
     async with connected(Caller(proxy, "acme") for _ in range(16)) as callers:
         busy = asyncio.create_task(share(callers, [f"{name}-{n:04d}" for n in range(1000)], ask))
-        await asyncio.to_thread(eventually, lambda: calls_seen(provider)[f"{name}-0000"], timeout_seconds=60)
+        first = f"{name}-0000".encode()
+        has_come = provider.counters.wait_until
+        assert await asyncio.to_thread(has_come, lambda counters: any(first in seen.body for seen in counters.seen))
         await asyncio.sleep(chance.uniform(0, 0.6))
         proxy.kill()
         await busy
