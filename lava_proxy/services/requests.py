@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lava_proxy.core.entities import Hold, JournalEntry, Meter, MeterVersion, RequestRecord, RequestStatus
+from lava_proxy.core.entities import Hold, JournalEntry, MeterVersion, RequestRecord, RequestStatus
 from lava_proxy.core.errors import NotFound
 from lava_proxy.core.ids import MeterId
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
@@ -130,11 +130,6 @@ class Requests:
             return tuple(Call(record=r, hold=None, version=known[r.meter_id, r.meter_version]) for r in records)
 
         return self._ledger.read(load)
-
-
-def meter_slugs(ledger: Ledger) -> dict[MeterId, str]:
-    """Slugs by id, for people's eyes."""
-    return {meter.meter_id: meter.slug for meter in ledger.books().rows(Meter)}
 
 
 def _version(rows: Rows, meter_id: MeterId, version: int) -> MeterVersion:
