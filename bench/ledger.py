@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+
+from msgspec.structs import replace
 
 from lava_proxy.core.admission import Admitted, Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.entities import (

@@ -1,16 +1,16 @@
 """Addresses as people write them: where to listen, and where to connect instead."""
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+from msgspec import Struct
 
 _CONNECT_TO = re.compile(
     r"(?P<host>\[[^]]*]|[^:]*):(?P<port>\d*):(?P<to_host>\[[^]]*]|[^:]*):(?P<to_port>\d*)", re.ASCII
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectTo:
+class ConnectTo(Struct, frozen=True, kw_only=True):
     """For ``host:port`` connect to ``to_host:to_port``.
 
     On the left an empty host and port 0 mean any; on the right they mean the same as asked for.

@@ -4,9 +4,11 @@
 charge from named grants, and the quoted cost or charge from every budget that the call belongs to.
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     AuditEntry,
@@ -49,8 +51,7 @@ class UnpricedPolicy(StrEnum):
     ALLOW = "allow"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantities:
+class Quantities(Struct, frozen=True, kw_only=True):
     """The most that a request can consume, in millionths of each base unit."""
 
     tokens_micros: int
@@ -66,8 +67,7 @@ class Quantities:
         return self.seconds_micros if unit is TierUnit.MINUTES else 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """One call that asks to be admitted."""
 
     claims: Claims
@@ -89,8 +89,7 @@ class Asked:
     new_event_id: EventId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(Struct, frozen=True, kw_only=True):
     """What the ledger knows about a call that asks."""
 
     asked: Asked
@@ -101,8 +100,7 @@ class Loaded:
     budgets: tuple[Budget, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(Struct, frozen=True, kw_only=True):
     hold: Hold
     meter: MeterChoice
 
@@ -196,8 +194,7 @@ def _unpriced(asked: Asked, identity: Identity) -> Denial:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reserved:
+class _Reserved(Struct, frozen=True, kw_only=True):
     allocations: tuple[BudgetAllocation, ...]
     budgets: tuple[Budget, ...]
 

@@ -7,7 +7,8 @@
 =======================  =============================================================================
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Customer, CustomerStatus, Event, Grant, GrantStatus, Posting, Transaction, Wallet
 from lava_proxy.core.errors import Refused
@@ -17,8 +18,7 @@ from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.wallet import pay_debt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditStamp:
+class CreditStamp(Struct, frozen=True, kw_only=True):
     """The ids, the instant and the author of one change."""
 
     now_us: int
@@ -28,8 +28,7 @@ class CreditStamp:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payee:
+class Payee(Struct, frozen=True, kw_only=True):
     """A customer and what they owe."""
 
     customer: Customer

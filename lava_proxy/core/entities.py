@@ -3,9 +3,10 @@
 Amounts are nano-dollars, instants integer UTC microseconds (``…_us``). Nothing here knows SQL.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+
+from msgspec import Struct
 
 from lava_proxy.core.ids import (
     BudgetId,
@@ -35,8 +36,7 @@ class CustomerStatus(StrEnum):
     ERASED = "erased"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Customer:
+class Customer(Struct, frozen=True, kw_only=True):
     """Whom we bill. Found by ``con_…`` or by the merchant's own unique ``reference_id``."""
 
     customer_id: CustomerId
@@ -56,8 +56,7 @@ class KeyScope(StrEnum):
     RUN = "run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """A credential: looked up by its public id, checked against the SHA-256 of its secret, never stored itself."""
 
     key_id: KeyId
@@ -76,8 +75,7 @@ class Key:
     last_used_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One `lava run` or `lava env`: what its receipt is about. Its caps are budgets with subject ``run:<run_id>``."""
 
     run_id: RunId
@@ -104,8 +102,7 @@ class CounterReset(StrEnum):
     CYCLE = "cycle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tier:
+class Tier(Struct, frozen=True, kw_only=True):
     """From ``start`` on (in whole tokens, characters, minutes or requests, by the meter's unit), this rate.
 
     ``rate_nanos`` is nano-dollars for one unit of a fixed meter (for 1M tokens, 1M characters, a minute, a request),
@@ -121,8 +118,7 @@ class MeterStatus(StrEnum):
     ARCHIVED = "archived"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meter:
+class Meter(Struct, frozen=True, kw_only=True):
     """Our pricing rule under its name; what it charges stands in its versions."""
 
     meter_id: MeterId
@@ -136,8 +132,7 @@ class Meter:
     created_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterVersion:
+class MeterVersion(Struct, frozen=True, kw_only=True):
     """What a meter charges, from ``created_us`` on until the next version. Never changed."""
 
     meter_id: MeterId
@@ -149,8 +144,7 @@ class MeterVersion:
     created_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(Struct, frozen=True, kw_only=True):
     """How far a customer has come on a meter, and the sub-nano remainders not yet charged.
 
     ``customer_id`` is ``""`` for the merchant's own calls; ``cycle`` is ``""`` where the counter never resets.
@@ -180,8 +174,7 @@ class GrantStatus(StrEnum):
     VOIDED = "voided"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """Credit given with terms. ``amount = free + held + spent + lapsed`` always."""
 
     grant_id: GrantId
@@ -209,8 +202,7 @@ class Grant:
         assert min(parts) >= 0 and sum(parts) == self.amount_nanos, self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wallet:
+class Wallet(Struct, frozen=True, kw_only=True):
     """What a customer owes beyond all credit. New credit pays it off first; while it stands, calls are blocked."""
 
     customer_id: CustomerId
@@ -226,8 +218,7 @@ class BudgetMeasure(StrEnum):
     REQUESTS = "requests"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """A cap. ``limit``, ``spent`` and ``held`` are nano-dollars, or a number of requests."""
 
     budget_id: BudgetId
@@ -255,20 +246,17 @@ class HoldState(StrEnum):
     """In flight when its process died: charged at its hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantAllocation:
+class GrantAllocation(Struct, frozen=True, kw_only=True):
     grant_id: GrantId
     amount_nanos: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetAllocation:
+class BudgetAllocation(Struct, frozen=True, kw_only=True):
     budget_id: BudgetId
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
+class RequestHead(Struct, frozen=True, kw_only=True):
     """What is known of a request when its hold is taken."""
 
     provider: str
@@ -286,8 +274,7 @@ class RequestHead:
     caller_request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(Struct, frozen=True, kw_only=True):
     """Credit set aside for a request, from named grants; resolved exactly once."""
 
     hold_id: HoldId
@@ -330,8 +317,7 @@ class RequestStatus(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakdownLine:
+class BreakdownLine(Struct, frozen=True, kw_only=True):
     """The part of a request that fell into one tier. ``units_micros``: millionths of the base unit, as in ``Counter``."""
 
     tier_start: int
@@ -340,8 +326,7 @@ class BreakdownLine:
     charge_nanos: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRecord:
+class RequestRecord(Struct, frozen=True, kw_only=True):
     """One finished call. Written once, when its hold is resolved; corrections are new postings."""
 
     request_id: RequestId
@@ -381,8 +366,7 @@ class RequestRecord:
     settled_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """How often calls were refused, by quarter of an hour, customer, run and code."""
 
     bucket_us: int
@@ -392,8 +376,7 @@ class Refusal:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class Posting(Struct, frozen=True, kw_only=True):
     """One move of an amount from an account to another: it cannot be unbalanced."""
 
     source: str
@@ -404,8 +387,7 @@ class Posting:
         assert self.amount_nanos > 0 and self.source != self.destination, self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transaction:
+class Transaction(Struct, frozen=True, kw_only=True):
     """Postings that happen together. ``key`` is unique in the journal: the same thing is never posted twice.
 
     A transaction may have no postings (a hold of 0, a void of the same): the journal still tells that it happened.
@@ -423,8 +405,7 @@ class Transaction:
     actor: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
+class JournalEntry(Struct, frozen=True, kw_only=True):
     """A transaction in its place: its sequence number and its link in the hash chain (hex SHA-256)."""
 
     sequence: int
@@ -433,8 +414,7 @@ class JournalEntry:
     hash: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something that others may want to hear of: the outbox. ``key`` is unique; ``sequence`` is set by the store."""
 
     event_id: EventId
@@ -451,8 +431,7 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """One event's way to one consumer; (consumer, event_id) is unique."""
 
     consumer: str
@@ -464,8 +443,7 @@ class Delivery:
     last_error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class Instance(Struct, frozen=True, kw_only=True):
     """A process that takes holds. It keeps a file lock while it lives; a free lock means it is gone."""
 
     instance_id: InstanceId
@@ -476,8 +454,7 @@ class Instance:
     ended_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotentResult:
+class IdempotentResult(Struct, frozen=True, kw_only=True):
     """What a write under an idempotency key answered; the same key with other content is a conflict."""
 
     key: str
@@ -486,8 +463,7 @@ class IdempotentResult:
     created_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True, kw_only=True):
     """Who changed what by the control plane; ``before`` and ``after`` are JSON without secrets."""
 
     at_us: int
@@ -498,8 +474,7 @@ class AuditEntry:
     after: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HomeFact:
+class HomeFact(Struct, frozen=True, kw_only=True):
     """A named fact of the home in its ledger: ``mode``, ``default_meter_id`` …"""
 
     name: str

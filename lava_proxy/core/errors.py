@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
 class LavaError(Exception):
@@ -108,8 +109,7 @@ class NotReachable(LavaError):
     code = "not_reachable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """An answer of ours in place of the provider's. A dialect writes it in the shape that its SDK parses."""
 
     status: int

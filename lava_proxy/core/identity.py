@@ -5,8 +5,9 @@ its run was given. Headers only choose within that. Without a key (possible on a
 the merchant's own machine and may choose freely; so may a run key without a customer, where no key is required at all.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import (
     Customer,
@@ -41,15 +42,13 @@ class UnknownCustomer(StrEnum):
     CREATE = "create"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityPolicy:
+class IdentityPolicy(Struct, frozen=True, kw_only=True):
     require_key: bool
     anonymous: Anonymous = Anonymous.TRACK
     unknown_customer: UnknownCustomer = UnknownCustomer.REFUSE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
+class Claims(Struct, frozen=True, kw_only=True):
     """What a caller shows and asks for."""
 
     key: str | None = None
@@ -63,8 +62,7 @@ class Claims:
     metadata: Metadata = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
+class Denial(Struct, frozen=True, kw_only=True):
     """A refusal with its reason; amounts in ``details`` are nano-dollars under names that end in ``_nanos``."""
 
     code: str
@@ -79,8 +77,7 @@ _REVOKED = Denial(code="key_revoked", message="The key was revoked; ask for a ne
 _KEY_REQUIRED = Denial(code="key_required", message="This proxy needs a key: give one as the proxy password.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """Who pays, and what was chosen. ``new_reference`` names a customer who must be created first."""
 
     key: Key | None

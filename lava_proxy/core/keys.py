@@ -17,7 +17,8 @@ A secret of 256 bits needs no slow hash: its SHA-256 cannot be searched.
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import Key, KeyScope, Mode
 from lava_proxy.core.ids import CustomerId, KeyId, MeterId, RunId
@@ -38,8 +39,7 @@ _KEY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedKey:
+class ParsedKey(Struct, frozen=True, kw_only=True):
     """A key's text taken apart; whether it is a true one is for ``check_secret``."""
 
     key_id: KeyId

@@ -1,7 +1,8 @@
 """The built-in meter, and the rules by which a request finds its meter."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import Meter, MeterVersion, RateType, Tier, TierUnit
 from lava_proxy.core.ids import MeterId
@@ -41,8 +42,7 @@ class MeterRule(StrEnum):
     AT_COST = "at_cost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterChoice:
+class MeterChoice(Struct, frozen=True, kw_only=True):
     meter: Meter
     version: MeterVersion
     rule: MeterRule

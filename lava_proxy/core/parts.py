@@ -1,9 +1,10 @@
 """Usage taken apart into quantities that do not overlap, so that each token is charged once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
+
+from msgspec import Struct
 
 from lava_proxy.core.usage import Usage
 
@@ -21,8 +22,7 @@ _OTHER_UNITS = (
 _READ_OTHER = attrgetter(*_OTHER_UNITS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """Usage as parts that do not overlap. In it ``input_tokens`` and ``output_tokens`` are the rest: plain text."""
 
     quantities: Mapping[str, Quantity]

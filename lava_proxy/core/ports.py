@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import (
     Customer,
@@ -36,8 +37,7 @@ class Rows(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision[R]:
+class Decision[R](Struct, frozen=True, kw_only=True):
     """What a rule decided: the answer, and what is to be written for it, all or nothing."""
 
     result: R
@@ -79,8 +79,7 @@ class Ledger(Protocol):
         """Finish what was queued, checkpoint if this process is the one that does, and release the file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class Backlog(Struct, frozen=True, kw_only=True):
     waiting: int
     """Steps queued and not yet committed."""
     oldest_us: int
@@ -89,8 +88,7 @@ class Backlog:
     """Why the last commit failed, while it does; empty when healthy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFilter:
+class RequestFilter(Struct, frozen=True, kw_only=True):
     """Which requests. Instants are of the hold: ``since_us`` inclusive, ``until_us`` exclusive."""
 
     customer_id: CustomerId | None = None
@@ -105,8 +103,7 @@ class RequestFilter:
     until_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageLine:
+class UsageLine(Struct, frozen=True, kw_only=True):
     """Sums over finished requests of one group."""
 
     group: tuple[str, ...]
@@ -122,8 +119,7 @@ class UsageLine:
     estimated: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page[T]:
+class Page[T](Struct, frozen=True, kw_only=True):
     items: tuple[T, ...]
     next_cursor: str | None
     """Give it back to get the page after; ``None`` at the end."""

@@ -10,10 +10,13 @@ Amounts are fractions of nano-dollars until somebody rounds them; no float comes
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from operator import attrgetter
+
+from msgspec import Struct
+from msgspec.structs import fields, replace
 
 from lava_proxy.core.money import NANOS_PER_DOLLAR
 from lava_proxy.core.parts import Parts, Quantity, split
@@ -59,16 +62,14 @@ _INPUT_UNITS = (
 _OUTPUT_UNITS = ("output_tokens", "reasoning_tokens", "output_audio_tokens", "output_image_tokens")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """Where a request has more than ``above`` input tokens, *all* its units cost this (a cliff, not a bracket)."""
 
     above: int
     nanos: Fraction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
+class Rate(Struct, frozen=True, kw_only=True):
     """The price of one unit, in nano-dollars. ``per`` is only how people say it: dollars for so many units."""
 
     nanos: Fraction
@@ -148,8 +149,7 @@ class PriceSheet:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Struct, frozen=True, kw_only=True):
     """What a call cost us, not rounded, and how we know."""
 
     exact_nanos: Fraction
@@ -159,8 +159,7 @@ class Cost:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unpriced:
+class Unpriced(Struct, frozen=True, kw_only=True):
     """A call whose cost nobody can tell: never to be taken for 0."""
 
     reason: str

@@ -7,8 +7,10 @@ Tiers are graduated: the units that fall between two starts are charged at that 
 of this customer on this meter. A percentage meter splits the cost in proportion to the units in each tier.
 """
 
-from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import BreakdownLine, Counter, MeterVersion, RateType, Tier, TierUnit
 from lava_proxy.core.money import round_half_up
@@ -29,8 +31,7 @@ _START_UNITS = {TierUnit.TOKENS_1M: 1, TierUnit.CHARACTERS_1M: 1, TierUnit.MINUT
 """Base units in one step of a tier's ``start``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(Struct, frozen=True, kw_only=True):
     """A rated request. The breakdown's lines add up to ``nanos``; ``counter`` is the state after it."""
 
     nanos: int

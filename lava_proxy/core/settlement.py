@@ -4,8 +4,10 @@ A hold is resolved exactly once. Settling again changes nothing; settling what e
 difference, once. A charge above its hold is drawn from available credit, and only what no credit covers becomes debt.
 """
 
-from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     Budget,
@@ -37,8 +39,7 @@ from lava_proxy.core.wallet import is_open, pay_debt, resolve_allocations, spend
 _OPEN = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """What a call turned out to be. ``cost`` is exact nanos, ``None`` where no price is known."""
 
     usage: Usage
@@ -62,8 +63,7 @@ class Measured:
     first_byte_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class Stamp(Struct, frozen=True, kw_only=True):
     """The ids and the instant of a resolution."""
 
     now_us: int
@@ -73,8 +73,7 @@ class Stamp:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """A hold with every row that its resolution may change."""
 
     hold: Hold
@@ -193,8 +192,7 @@ def orphan(holding: Holding, stamp: Stamp) -> Decision[RequestRecord | None]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resolution:
+class _Resolution(Struct, frozen=True, kw_only=True):
     state: HoldState
     kind: str
     charge: Charge

@@ -4,12 +4,13 @@ Totals include their parts: ``input_tokens`` contains cached, cache-write, audio
 contains reasoning, audio and image tokens. ``None`` means "the provider did not say", which is never the same as 0.
 """
 
-from dataclasses import dataclass, fields
 from decimal import Decimal
 
+from msgspec import Struct
+from msgspec.structs import fields
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+
+class Usage(Struct, frozen=True, kw_only=True):
     """The quantities of one request. Every field is a count of its unit, or ``None`` where nobody reported it."""
 
     input_tokens: int | None = None
@@ -52,8 +53,7 @@ class Usage:
 NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
+class RequestFacts(Struct, frozen=True, kw_only=True):
     """What a request body says before it is sent: enough to quote it and to read its answer."""
 
     model: str | None
@@ -77,8 +77,7 @@ class RequestFacts:
     service_tier: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What a reader found in an answer. Reading the same bytes in other chunks gives the same reading."""
 
     usage: Usage

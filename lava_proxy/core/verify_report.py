@@ -1,13 +1,12 @@
 """What a proof of the books comes to."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 FINDINGS_MAX = 1000
 """A ruined file has as many findings as rows; after so many the rest is only counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """Something that does not hold: which invariant, about what (an id, or ``journal``), and the numbers."""
 
     invariant: str
@@ -15,8 +14,7 @@ class Finding:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The outcome of a proof. The counts are what was looked at."""
 
     findings: tuple[Finding, ...]

@@ -1,8 +1,10 @@
 """Every projection held against the replayed journal, a row at a time."""
 
 from collections import Counter as Tally
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
+
+from msgspec.structs import fields
 
 from lava_proxy.core.entities import (
     Budget,

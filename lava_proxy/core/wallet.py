@@ -5,15 +5,16 @@ open to the meter. What a customer owes (debt) lessens what is available, and an
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Grant, GrantAllocation, GrantStatus, Posting, Wallet
 from lava_proxy.core.ids import GrantId, MeterId
 from lava_proxy.core.journal import BREAKAGE, debt_account, free_account, held_account, move
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """Grants (and the wallet) after something was moved, with the postings that moved it."""
 
     grants: tuple[Grant, ...]

@@ -5,7 +5,7 @@ Feeding costs next to nothing: a chunk is put on a pile, and the pile is decoded
 at most one block, one unfinished event and a few found events are in memory.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lava_proxy.core.usage import NO_USAGE, Reading
 from lava_proxy.dialects.decoding import decoder_for

@@ -7,7 +7,7 @@ lies a quarter to a half above prose, and below only for long runs of digits, ba
 that is charged and not shown. No tokenizer makes more tokens than bytes.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lava_proxy.core.usage import Reading, RequestFacts, Usage
 

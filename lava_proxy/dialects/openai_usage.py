@@ -10,8 +10,9 @@ Counts of parts (cached, reasoning, …) stand inside the totals at most provide
 - ``tokens_outside_totals``: the total has tokens that no other count explains (Voxtral's audio, charged by the second).
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.dialects.json_text import JsonObject, amount_of, as_object, count_of, largest, total_of
@@ -19,8 +20,7 @@ from lava_proxy.dialects.json_text import JsonObject, amount_of, as_object, coun
 _XAI_TICKS_PER_DOLLAR = 10**10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageFound:
+class UsageFound(Struct, frozen=True, kw_only=True):
     """What one usage object says."""
 
     usage: Usage = NO_USAGE
@@ -28,8 +28,7 @@ class UsageFound:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
+class _Counts(Struct, frozen=True):
     input: int | None
     output: int | None
     total: int | None

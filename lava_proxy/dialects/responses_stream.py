@@ -8,8 +8,10 @@ reads them.
 
 import re
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec.structs import replace
 
 from lava_proxy.core.usage import Reading, Usage
 from lava_proxy.dialects.json_text import JsonObject, as_object, as_objects, count_of, figures_text, name_of

@@ -1,7 +1,9 @@
 """A dialect put together from its functions (see ``base.Dialect``)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.errors import Fault
 from lava_proxy.core.usage import Reading, RequestFacts, Usage
@@ -17,8 +19,7 @@ def unchanged(body: bytes) -> bytes:
     return body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireFormat:
+class WireFormat(Struct, frozen=True, kw_only=True):
     """One wire format. ``version`` grows when the same bytes are read differently."""
 
     name: str

@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.pricing import Rate, rate
 from lava_proxy.prices.names import spellings
@@ -53,8 +55,7 @@ _WHISPERS = ("whisper-large-v3", "whisper-large-v3-turbo")
 _WHISPER_SECONDS_MIN = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """One model's prices at one instant."""
 
     model: str

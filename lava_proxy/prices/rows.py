@@ -2,13 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
+from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lava_proxy.core.pricing import UNITS, Rate, rate
@@ -116,8 +116,7 @@ class _RowsFile(_Table):
     uplift: list[_UpliftTable] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """A price of some models from ``start_slot`` on, or whose price they share."""
 
     provider: str
@@ -139,8 +138,7 @@ class Row:
         return self.rates, self.flags
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uplift:
+class Uplift(Struct, frozen=True, kw_only=True):
     """By how much a region's prices are above the global ones."""
 
     provider: str
@@ -149,8 +147,7 @@ class Uplift:
     factor: Fraction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """All rows and uplifts of the file."""
 
     rows: tuple[Row, ...]

@@ -1,7 +1,8 @@
 """Hours of the week at which another price holds. All in UTC, in steps of a quarter of an hour."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+
+from msgspec import Struct
 
 SLOT_MINUTES = 15
 SLOT_US = SLOT_MINUTES * 60 * 1_000_000
@@ -48,16 +49,14 @@ def _minute(text: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holidays:
+class Holidays(Struct, frozen=True, kw_only=True):
     """Days on which a weekday counts as none, known up to ``through``."""
 
     days: frozenset[date]
     through: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """When another price holds."""
 
     hours: tuple[tuple[int, int], ...]

@@ -7,7 +7,7 @@ shorter ones, and those over expressions.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from msgspec import Struct
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
@@ -28,8 +28,7 @@ def normal_host(host: str) -> str:
     return host.lower().removesuffix(".").strip("[]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPattern:
+class HostPattern(Struct, frozen=True, kw_only=True):
     """One entry of a provider's ``hosts``."""
 
     text: str

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -17,15 +18,13 @@ _PATH_REMEMBERED_MAX = 256
 _DEARNESS = {Action.BLOCK: 3, Action.METER: 2, Action.FLAG: 1, Action.FREE: 0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Route:
+class _Route(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     path: re.Pattern[str]
     base_length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Routes:
+class _Routes(Struct, frozen=True, kw_only=True):
     """What a provider describes, by method, and the bases that it claims."""
 
     by_method: dict[str, tuple[_Route, ...]]

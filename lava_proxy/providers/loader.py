@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from msgspec import Struct
 from pathlib import Path
 
 from lava_proxy.core.errors import InvalidProviderFile
@@ -14,8 +14,7 @@ PACKAGED = Path(__file__).parent
 TEMPLATES = PACKAGED / "_templates"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class _Source(Struct, frozen=True, kw_only=True):
     """A checked file and where it is from."""
 
     file: ProviderFile

@@ -1,7 +1,7 @@
 """Providers as frozen values: what a TOML file says, checked and with its templates filled in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 from enum import StrEnum
 
 
@@ -25,8 +25,7 @@ class StreamUsage(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamRule:
+class StreamRule(Struct, frozen=True, kw_only=True):
     """How a stream comes to report its usage."""
 
     usage: StreamUsage
@@ -37,8 +36,7 @@ class StreamRule:
     A request without the parameter speaks to the newest version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """One kind of request of a provider."""
 
     method: str
@@ -55,8 +53,7 @@ class Endpoint:
     """Where the model's name is found, first hit wins: request:model, response:model, path:NAME, map:NAME, const:NAME."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthSlot:
+class AuthSlot(Struct, frozen=True, kw_only=True):
     """Where this provider takes its key."""
 
     place: str
@@ -66,8 +63,7 @@ class AuthSlot:
     """What stands before the key: ``Bearer``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """Who answers, where, and how its bytes are written."""
 
     id: str
@@ -102,8 +98,7 @@ class Provider:
     """``packaged``, or the operator's file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(Struct, frozen=True, kw_only=True):
     """What a request to an AI host is."""
 
     provider: Provider

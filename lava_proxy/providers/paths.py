@@ -6,7 +6,7 @@ that a server might give it; the caller takes the dearest match, and never lets 
 """
 
 import re
-from dataclasses import dataclass
+from msgspec import Struct
 from urllib.parse import unquote
 
 _PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_~:@!$&'()*+,=.-]+)*/?")
@@ -17,8 +17,7 @@ _ROUNDS_MAX = 4
 _BLANKS = "".join(map(chr, range(0x21))) + "\x7f"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spelling:
+class Spelling(Struct, frozen=True, kw_only=True):
     """The readings of one path: without query, decoded, without a trailing slash."""
 
     readings: tuple[str, ...]
@@ -68,8 +67,7 @@ def _resolve(path: str) -> str:
 _TOKEN = re.compile(r"\{(?P<name>[a-z_]+)\}|(?P<below>/\*\*$)|(?P<rest>\*\*)|(?P<any>\*)|(?P<text>[^{}*/]+|/)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathPattern:
+class PathPattern(Struct, frozen=True, kw_only=True):
     """What an endpoint's path looks like, ready to be compiled; thousands of them would make a slow start."""
 
     expression: str

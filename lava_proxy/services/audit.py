@@ -1,9 +1,8 @@
 """Who changed what: one entry per change of the control plane, written with it, without secrets or personal data."""
 
 import json
-from dataclasses import fields
 
-from pydantic import TypeAdapter
+import msgspec
 
 from lava_proxy.core.entities import AuditEntry, Customer, Grant, Key, Meter, MeterVersion, Run
 from lava_proxy.services.idempotency import By
@@ -34,8 +33,8 @@ def audit(
 def _plain(row: Audited | None) -> dict[str, object]:
     if row is None:
         return {}
-    values: dict[str, object] = TypeAdapter(type(row)).dump_python(row, mode="json")
-    return {f.name: values[f.name] for f in fields(row) if f.name not in _SECRET}
+    values: dict[str, object] = msgspec.to_builtins(row, str_keys=True)
+    return {name: values[name] for name in row.__struct_fields__ if name not in _SECRET}
 
 
 def _text(row: Audited | None, values: dict[str, object], differing: list[str]) -> str:

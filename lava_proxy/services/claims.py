@@ -2,8 +2,9 @@
 
 import json
 import re
-from dataclasses import dataclass
 from typing import cast
+
+from msgspec import Struct
 
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.identity import Claims, Denial
@@ -20,8 +21,7 @@ TEXT_CHARACTERS_MAX = 255
 _SIGNED = re.compile(r"SignedHeaders=([^,\s]*)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     claims: Claims
     drop_headers: frozenset[str]
     """What must not reach the provider."""

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lava_proxy.core.credit import CreditStamp, Payee, expire_grant, grant_credit, is_due, load_wallet, void_grant
 from lava_proxy.core.entities import AuditEntry, Customer, Grant, GrantSource, Posting
@@ -22,8 +23,7 @@ PRIORITY_MAX = 1000
 NOTE_CHARACTERS_MAX = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantTerms:
+class GrantTerms(Struct, frozen=True, kw_only=True):
     """What is said about new credit. Amounts in nanos; lower priorities are drawn first."""
 
     customer: str
@@ -37,8 +37,7 @@ class GrantTerms:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
+class Balance(Struct, frozen=True, kw_only=True):
     """Where a customer stands, in nanos: ``granted = available + debt + held + spent + lapsed``."""
 
     customer: Customer
@@ -56,8 +55,7 @@ class Balance:
     """All of them, oldest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatementLine:
+class StatementLine(Struct, frozen=True, kw_only=True):
     """One change of what a customer has. ``amount_nanos`` is what came in (or went out, below 0)."""
 
     sequence: int
@@ -70,8 +68,7 @@ class StatementLine:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     customer: Customer
     opening_nanos: int
     lines: tuple[StatementLine, ...]

@@ -1,9 +1,10 @@
 """What may be said about a customer, and its form."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.identity import NO_USER
@@ -24,8 +25,7 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerFields:
+class CustomerFields(Struct, frozen=True, kw_only=True):
     """What may be said about a customer. ``meter`` is a slug or ``prd_…``."""
 
     reference_id: str | Keep | None = KEEP

@@ -1,7 +1,9 @@
 """Customers: whom we bill. They are named by ``con_…`` or by the merchant's own reference id, everywhere."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Customer, CustomerStatus, Event, Hold, Key, MeterStatus
 from lava_proxy.core.errors import Conflict, CustomerNotFound, Refused
@@ -28,8 +30,7 @@ def require_customer(rows: Rows, reference: str) -> Customer:
     return customer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Loaded:
+class _Loaded(Struct, frozen=True, kw_only=True):
     """A customer before a change, with everything that may forbid it."""
 
     customer: Customer

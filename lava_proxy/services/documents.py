@@ -4,8 +4,9 @@ Amounts are decimal strings with 10 decimals, instants RFC 3339 in UTC. What is 
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from decimal import Decimal
+
+from msgspec.structs import fields
 
 from lava_proxy.core.entities import (
     Customer,

@@ -1,16 +1,16 @@
 """What an edge and the line (``calls``) say to each other. An edge translates between these and its own protocol."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 Headers = tuple[tuple[str, str], ...]
 """Names in lower case, in the order they came; a name may come again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(Struct, frozen=True, kw_only=True):
     """Proxy credentials, percent-decoded and split at the first colon; either part may be empty."""
 
     user: str
@@ -25,8 +25,7 @@ class Via(StrEnum):
     GATEWAY = "gateway"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """A request's head as the edge saw it. ``host`` and ``port`` are where the bytes will go, never the Host header."""
 
     via: Via
@@ -43,8 +42,7 @@ class Head:
     """The TLS server name that the client asked for, where there was one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """Answer this instead of the provider. Nothing was held."""
 
     code: str
@@ -86,8 +84,7 @@ class Call(Protocol):
         """Settle or void, once; a second call gives the first one's future. Nobody needs to wait for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
+class Forward(Struct, frozen=True, kw_only=True):
     """Send it on: without ``drop_headers``, with ``set_headers`` in place, with ``body`` where that is not ``None``."""
 
     call: Call | None

@@ -1,7 +1,8 @@
 """Homes: what a new one is given, once, whoever comes first and however often they come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import AuditEntry, Entity, HomeFact, Key, KeyScope, Mode, RateType, Tier, TierUnit
 from lava_proxy.core.identity import DEFAULT_METER_FACT
@@ -31,8 +32,7 @@ SETTINGS_TEXT = """\
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Furnished:
+class Furnished(Struct, frozen=True, kw_only=True):
     """What was found or made in a home's ledger."""
 
     mode: Mode

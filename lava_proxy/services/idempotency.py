@@ -6,9 +6,10 @@ The result is stored in the transaction of the write itself, so there is no mome
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import IdempotentResult
 from lava_proxy.core.errors import IdempotencyConflict, InvalidInput
@@ -17,23 +18,21 @@ from lava_proxy.core.ports import Decision, Ledger, Rows
 KEY_CHARACTERS_MAX = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class By:
+class By(Struct, frozen=True, kw_only=True):
     """Who writes, and under which idempotency key; without one, a repetition is a write of its own."""
 
     actor: str
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer[R]:
+class Answer[R](Struct, frozen=True, kw_only=True):
     value: R
     is_repeat: bool
     """True where it was written earlier under the same idempotency key."""
 
 
 Content = tuple[object, ...]
-"""What was asked for: the action's name and its arguments, all of them plain values or dataclasses."""
+"""What was asked for: the action's name and its arguments, all of them plain values or Structs."""
 
 
 def once[S, R](
@@ -61,7 +60,6 @@ def once[S, R](
             f"idempotency_key: it must have 1 to {KEY_CHARACTERS_MAX} characters", field="idempotency_key"
         )
     content_sha256 = _hash(content)
-    codec: TypeAdapter[R] = TypeAdapter(kind)
 
     def load_both(rows: Rows) -> tuple[IdempotentResult | None, S | None]:
         earlier = rows.get(IdempotentResult, key)
@@ -70,9 +68,9 @@ def once[S, R](
     def decide_both(state: tuple[IdempotentResult | None, S | None]) -> Decision[Answer[R]]:
         earlier, loaded = state
         if earlier is not None:
-            return Decision(result=_repeat(earlier, content_sha256, codec))
+            return Decision(result=_repeat(earlier, content_sha256, kind))
         decision = _fresh(decide(loaded))  # type: ignore[arg-type] # loaded, as nothing was stored
-        text = codec.dump_json(decision.result.value).decode()
+        text = msgspec.json.encode(decision.result.value).decode()
         row = IdempotentResult(key=key, content_sha256=content_sha256, result=text, created_us=now_us)
         return replace(decision, rows=(*decision.rows, row))
 
@@ -84,15 +82,15 @@ def _fresh[R](decision: Decision[R]) -> Decision[Answer[R]]:
     return Decision(result=answer, transactions=decision.transactions, rows=decision.rows)
 
 
-def _repeat[R](earlier: IdempotentResult, content_sha256: str, codec: TypeAdapter[R]) -> Answer[R]:
+def _repeat[R](earlier: IdempotentResult, content_sha256: str, kind: type[R]) -> Answer[R]:
     if earlier.content_sha256 != content_sha256:
         raise IdempotencyConflict(
             f"The idempotency key {earlier.key!r} was used for something else.",
             hint="Take a new key for a new request.",
         )
-    return Answer(value=codec.validate_json(earlier.result), is_repeat=True)
+    return Answer(value=msgspec.json.decode(earlier.result, type=kind), is_repeat=True)
 
 
 def _hash(content: Content) -> str:
-    plain = TypeAdapter(Content).dump_python(content, mode="json", serialize_as_any=True)
+    plain = msgspec.to_builtins(content, str_keys=True)
     return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

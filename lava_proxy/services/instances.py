@@ -7,8 +7,10 @@ for as long as holds may name it. A row in the ledger tells which ids there are;
 import fcntl
 import os
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Instance
 from lava_proxy.core.errors import Conflict
@@ -18,8 +20,7 @@ from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger
 CLAIM_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileLock:
+class FileLock(Struct, frozen=True, kw_only=True):
     """A lock that is held until it is released or the process ends."""
 
     file: Path
@@ -56,8 +57,7 @@ def is_locked(file: Path) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
+class Registered(Struct, frozen=True, kw_only=True):
     """This process, as the ledger knows it. Keep it while calls may be open."""
 
     instance: Instance

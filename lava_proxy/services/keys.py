@@ -1,7 +1,9 @@
 """Keys: made, listed, rotated, revoked. A key's text is given once, to whoever made it, and is nowhere afterwards."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import CustomerStatus, HomeFact, Key, KeyScope, MeterStatus, Mode
 from lava_proxy.core.errors import InvalidInput, NotFound, Refused
@@ -16,8 +18,7 @@ from lava_proxy.services.meters import require_meter
 MODE_FACT = "mode"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTerms:
+class KeyTerms(Struct, frozen=True, kw_only=True):
     """What is said about a new key. With a customer it may only call for them; without, it is a merchant's."""
 
     name: str = ""
@@ -27,8 +28,7 @@ class KeyTerms:
     expires_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
+class NewKey(Struct, frozen=True, kw_only=True):
     key: Key
     text: str | None
     """The key itself; ``None`` where it was made earlier and cannot be told again."""

@@ -7,8 +7,10 @@ answer go on. Large answers are read to their end on a thread of their own.
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Hold, RequestRecord, RequestStatus
 from lava_proxy.core.errors import LedgerUnavailable
@@ -30,8 +32,7 @@ _REDIRECTION = 300
 """From this status on an answer holds no result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPlan:
+class CallPlan(Struct, frozen=True, kw_only=True):
     """What was settled about a call before it left."""
 
     hold: Hold
@@ -48,8 +49,7 @@ class CallPlan:
     trust_provider_cost: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """Where calls are settled: the process's ledger, clock, ids and helpers."""
 
     ledger: Ledger

@@ -1,7 +1,9 @@
 """Meters: what a customer is charged. A change is a new version; what was charged before stays as it was."""
 
-from dataclasses import dataclass, replace
 from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     CounterReset,
@@ -26,8 +28,7 @@ from lava_proxy.services.audit import audit
 from lava_proxy.services.idempotency import Answer, By, once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedMeter:
+class PricedMeter(Struct, frozen=True, kw_only=True):
     """A meter with the version that new calls take."""
 
     meter: Meter
@@ -35,8 +36,7 @@ class PricedMeter:
     is_default: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterTerms:
+class MeterTerms(Struct, frozen=True, kw_only=True):
     """What is said about a new meter."""
 
     name: str
@@ -50,8 +50,7 @@ class MeterTerms:
     """Make it the meter of calls for which nothing else chose one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterChanges:
+class MeterChanges(Struct, frozen=True, kw_only=True):
     """What shall change; ``None`` keeps it. Rate type and tier unit never change: make another meter."""
 
     name: str | None = None

@@ -1,6 +1,6 @@
 """The outbox, as an operator sees it: which event is on its way to whom, and another try for what was given up."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from lava_proxy.core.entities import Delivery, DeliveryState, Event
 from lava_proxy.core.errors import InvalidInput
@@ -9,8 +9,7 @@ from lava_proxy.core.ports import Clock, Ledger
 from lava_proxy.services.documents import Document, instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
+class Parcel(Struct, frozen=True, kw_only=True):
     """An event and its way to one consumer."""
 
     event: Event

@@ -1,6 +1,7 @@
 """From a recognised request to the question for the ledger, and from its hold to the plan of the call."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.admission import Asked
 from lava_proxy.core.entities import Hold, RequestHead
@@ -22,8 +23,7 @@ from lava_proxy.services.spool_lines import SentLine
 from lava_proxy.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognised:
+class Recognised(Struct, frozen=True, kw_only=True):
     """A request to an AI provider, read but not yet asked for."""
 
     head: Head

@@ -4,18 +4,17 @@ The file alone proves nothing, a killed process leaves it behind. Whether the pr
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
+from msgspec import Struct
 
 from lava_proxy.core.addresses import url_host
 from lava_proxy.core.entities import Mode
 from lava_proxy.services.instances import is_locked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presence:
+class Presence(Struct, frozen=True, kw_only=True):
     """Where a proxy is. ``port`` is the one that was bound, also where 0 was asked for."""
 
     name: str
@@ -48,7 +47,7 @@ def write_presence(run_folder: Path, presence: Presence) -> None:
     file = presence_file(run_folder, presence.name)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = file.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_bytes(TypeAdapter(Presence).dump_json(presence, indent=2))
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(presence), indent=2))
     beside.replace(file)
 
 
@@ -61,8 +60,8 @@ def read_presence(run_folder: Path, name: str) -> Presence | None:
     if not is_locked(run_folder / f"{name}.lock"):
         return None
     try:
-        return TypeAdapter(Presence).validate_json(presence_file(run_folder, name).read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return msgspec.json.decode(presence_file(run_folder, name).read_bytes(), type=Presence)
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 

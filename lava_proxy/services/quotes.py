@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, Quantities, admit, load_admission
 from lava_proxy.core.entities import Counter, RateType, RequestHead, Wallet
@@ -29,16 +30,14 @@ from lava_proxy.services.quoting import Quote
 from lava_proxy.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payer:
+class Payer(Struct, frozen=True, kw_only=True):
     """For whom is quoted; both may be left to the home's own rules."""
 
     customer: str | None = None
     meter: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenQuestion:
+class TokenQuestion(Struct, frozen=True, kw_only=True):
     """So many tokens of a model."""
 
     model: str
@@ -47,8 +46,7 @@ class TokenQuestion:
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallQuestion:
+class CallQuestion(Struct, frozen=True, kw_only=True):
     """A request as it would be sent."""
 
     url: str
@@ -56,8 +54,7 @@ class CallQuestion:
     method: str = "POST"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteAnswer:
+class QuoteAnswer(Struct, frozen=True, kw_only=True):
     """Amounts in nanos. Exact for given tokens; for a request the most that it can come to."""
 
     provider: str

@@ -6,8 +6,9 @@ the request's own limit times the answers asked for, else the setting ``assumed_
 """
 
 import json
-from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec import Struct
 
 from lava_proxy.core.admission import Quantities
 from lava_proxy.core.pricing import PriceSheet, Unpriced, cost_ceiling
@@ -25,8 +26,7 @@ OUTPUT_TOKENS_MAX = 10**10
 """No model writes so many. Limits are strangers' numbers, and what is quoted must fit into the ledger's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
+class Quote(Struct, frozen=True, kw_only=True):
     """The most that a request is expected to consume and to cost. ``cost`` in exact nanos; ``None``: no price is known."""
 
     input_tokens: int

@@ -6,7 +6,8 @@ orphans: their calls may have reached the provider, so they are charged at their
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import Hold, HoldState, RequestRecord
 from lava_proxy.core.errors import LedgerUnavailable
@@ -20,8 +21,7 @@ LOST_US = 120 * 1_000_000
 """A hold of this very process, unknown to its line and older than this, was lost by a fault."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class Swept(Struct, frozen=True, kw_only=True):
     orphaned: int
     expired: int
 

@@ -1,7 +1,8 @@
 """Requests: finished ones from their records, those in flight from their holds, both as one list."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import Hold, JournalEntry, MeterVersion, RequestRecord, RequestStatus
 from lava_proxy.core.errors import NotFound
@@ -13,8 +14,7 @@ RESOLUTIONS = frozenset({"settle", "void", "orphan", "expire", "late"})
 """The kinds of transaction that write a request's record."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A request with what is needed to read it: its record or, while it is in flight, its hold."""
 
     record: RequestRecord | None

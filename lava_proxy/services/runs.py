@@ -1,7 +1,9 @@
 """Runs: one `lava run` or `lava env`, with a key of its own, its caps, and a receipt in the end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Budget, BudgetMeasure, Entity, Key, KeyScope, Run
 from lava_proxy.core.errors import InvalidInput, NotFound
@@ -16,8 +18,7 @@ RUN_TTL_US = 7 * 86_400 * 1_000_000
 """A run key ends by itself after a week, should nobody end it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunTerms:
+class RunTerms(Struct, frozen=True, kw_only=True):
     """What a run may do. Without a customer its calls are the merchant's own; caps hold for those too."""
 
     customer: str | None = None
@@ -27,16 +28,14 @@ class RunTerms:
     ttl_us: int = RUN_TTL_US
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedRun:
+class StartedRun(Struct, frozen=True, kw_only=True):
     run: Run
     key: Key
     text: str
     """The run key, to be the proxy password; it is not kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True):
     """What a run came to. Amounts in nanos."""
 
     run: Run

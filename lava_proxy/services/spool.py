@@ -12,8 +12,10 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     Budget,
@@ -101,8 +103,7 @@ class SpooledCall(MeteredCall):
         self._spool.ended(self.request_id, measured).add_done_callback(finished)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
+class Booked(Struct, frozen=True, kw_only=True):
     calls: int
     files: int
 

@@ -3,8 +3,9 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from lava_proxy.core.settlement import Measured
 from lava_proxy.services.spool_lines import SentLine, read_line
@@ -14,8 +15,7 @@ log = logging.getLogger(__name__)
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, AssertionError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """What stands in a file, by request id."""
 
     sent: Mapping[str, SentLine]

@@ -1,9 +1,11 @@
 """The lines of the spool file: what is known of a call before it leaves, and what it turned out to be. Plain JSON."""
 
 import json
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from lava_proxy.core.entities import Hold, HoldState, RequestHead, RequestStatus
 from lava_proxy.core.identity import Claims
@@ -12,8 +14,7 @@ from lava_proxy.core.settlement import Measured
 from lava_proxy.core.usage import Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentLine:
+class SentLine(Struct, frozen=True, kw_only=True):
     """A call that is about to leave. ``hold`` is a hold of nothing, whose payer is found when it is booked."""
 
     hold: Hold
@@ -26,8 +27,7 @@ class SentLine:
     """What it is booked at if its end is never known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedLine:
+class EndedLine(Struct, frozen=True, kw_only=True):
     request_id: str
     measured: Measured
 

@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chore:
+class Chore(Struct, frozen=True, kw_only=True):
     """Something to be done again and again. It may wait for the ledger; what it raises is logged and it comes again."""
 
     name: str

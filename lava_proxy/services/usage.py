@@ -1,8 +1,9 @@
 """Usage: sums over finished requests, by day, customer, meter, model or provider."""
 
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.instants import format_instant, from_datetime
@@ -13,8 +14,7 @@ from lava_proxy.services.documents import Document, Json
 GROUPS = ("day", "customer", "meter", "model", "provider")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReport:
+class UsageReport(Struct, frozen=True, kw_only=True):
     by: tuple[str, ...]
     time_zone: str
     lines: tuple[UsageLine, ...]

@@ -1,8 +1,9 @@
 """What a ledger backend does for the writer: five verbs around one commit group, and its upkeep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from lava_proxy.core.entities import JournalEntry
 from lava_proxy.store.table import Cell, Key, Table
@@ -11,8 +12,7 @@ GROUP_STEPS_MAX = 256
 """Steps in one commit group: enough to make the sync to disk cheap, few enough to be over soon."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """Where the file stands at the begin of a group."""
 
     version: tuple[int, int]
@@ -22,16 +22,14 @@ class Head:
     event_sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """A row to be written, and what the file holds in its place (``None``: nothing)."""
 
     new: Any
     old: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """All that a group writes, in an order in which it can be written."""
 
     entries: Sequence[JournalEntry]

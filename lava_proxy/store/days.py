@@ -1,8 +1,9 @@
 """Days of a time zone as instants: a day may have 23 or 25 hours, or begin at 1 o'clock."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
 
 from lava_proxy.core.errors import InvalidInput
 
@@ -10,8 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
+class Day(Struct, frozen=True, kw_only=True):
     """A day: from ``start_us`` (inclusive) to ``end_us`` (exclusive), UTC microseconds."""
 
     name: str

@@ -2,8 +2,10 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.errors import NotFound
 from lava_proxy.store.checkpoint import wal_bytes
@@ -15,8 +17,7 @@ _WAL_RESET_FAULT = ((3, 7, 0), (3, 51, 2))
 _PROBLEMS_MAX = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Integrity:
+class Integrity(Struct, frozen=True, kw_only=True):
     """Facts about a file."""
 
     sqlite_version: str

@@ -9,10 +9,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from lava_proxy import __version__
 from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
@@ -26,8 +27,7 @@ WRITTEN_BY_FACT = "written_by"
 _MIGRATION_SET = "ledger"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MigrationStep:
+class MigrationStep(Struct, frozen=True, kw_only=True):
     """From one version to the next. ``run`` must not commit."""
 
     name: str

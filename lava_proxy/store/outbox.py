@@ -5,8 +5,10 @@ a delivery row; those beyond have none yet. So a settle writes its event once, w
 added later starts at 0 and gets all there is. Sequence numbers are given under the write lock: none appears late.
 """
 
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Delivery, DeliveryState, Event, HomeFact
 from lava_proxy.core.errors import NotFound, Refused
@@ -28,8 +30,7 @@ class EventSource(Protocol):
     ) -> tuple[tuple[Event, Delivery], ...]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claim:
+class _Claim(Struct, frozen=True, kw_only=True):
     cursor: int
     candidates: tuple[tuple[Event, Delivery | None], ...]
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 type Cell = str | int | None
 type Row = tuple[Cell, ...]
@@ -25,8 +26,7 @@ def list_from_json(text: str) -> tuple[Any, ...]:
     return tuple(from_json(text)) if text != "[]" else ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup[E]:
+class Lookup[E](Struct, frozen=True, kw_only=True):
     """A column that ``Rows.find`` may name, because an index stands behind it."""
 
     value: Callable[[E], Cell]
@@ -46,8 +46,7 @@ class Lookup[E]:
         return self.value(row) == value and self.has(row)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Children[E]:
+class Children[E](Struct, frozen=True, kw_only=True):
     """Rows that belong to one row and are kept in a table of their own."""
 
     name: str
@@ -58,16 +57,14 @@ class Children[E]:
     """True where two values of a row have equal children."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference[E]:
+class Reference[E](Struct, frozen=True, kw_only=True):
     """Rows of another kind that must exist before this one."""
 
     kind: type
     keys: Callable[[E], tuple[Key, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table[E]:
+class Table[E](Struct, frozen=True, kw_only=True):
     """One line of the table of tables."""
 
     kind: type[E]

@@ -18,8 +18,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from lava_proxy.core.errors import LavaError, LedgerUnavailable
 from lava_proxy.core.ports import Backlog, Decision, Rows
@@ -35,8 +36,7 @@ LINGER_SECONDS = 0.005
 """How long steps that can wait do so for one that cannot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One call of ``Ledger.transact``."""
 
     load: Callable[[Rows], Any]
@@ -46,8 +46,7 @@ class Step:
     can_wait: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(Struct, frozen=True):
     result: Any = None
     error: BaseException | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast

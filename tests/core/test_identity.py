@@ -1,8 +1,7 @@
 """Who may act for whom. Each test reads: this caller showed that, so they are taken for this one, or refused."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     Customer,
@@ -147,7 +146,7 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_told_so(home: Home) -> None:
     assert home.code(OPEN, key=revoked) == "key_expired"
     key = home.ledger.get(Key, f"key_{1:026d}")
     assert key is not None
-    home.put(Key(**{n: getattr(key, n) for n in key.__slots__} | {"revoked_us": NOW_US}))
+    home.put(Key(**{n: getattr(key, n) for n in key.__struct_fields__} | {"revoked_us": NOW_US}))
     assert home.code(OPEN, key=home.merchant) == "key_revoked"
 
 

@@ -1,8 +1,8 @@
-from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Counter, MeterVersion, RateType, Tier, TierUnit
 from lava_proxy.core.ids import MeterId

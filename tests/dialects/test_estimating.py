@@ -1,9 +1,8 @@
 """Estimates where a provider gives no figures: from the text, rounded up; never over what the provider said."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
 from lava_proxy.dialects import DIALECTS

@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter as Tally
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from msgspec.structs import replace
 
 from lava_proxy.core.admission import Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.credit import CreditStamp, Payee, expire_grant, grant_credit, is_due, load_wallet, void_grant

@@ -4,12 +4,12 @@ import gzip
 import json
 import threading
 from collections import Counter
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.pricing import PriceSheet, rate
 from lava_proxy.prices import PriceBook, PriceOverride, load_price_book

@@ -2,9 +2,9 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Budget, Grant, Hold, HoldState, RequestRecord
 from lava_proxy.core.ids import InstanceId

@@ -1,6 +1,6 @@
 """The books that the services keep are proved by the house. What a change by hand is told as: ``tests/core/test_verify.py``."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Hold, HoldState
 from lava_proxy.core.ports import Decision, Rows

@@ -1,13 +1,13 @@
 """Lists, sums and the journal: the same on both ledgers."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     Customer,

@@ -1,10 +1,10 @@
 """Every kind of row: what is put is what is got, found by its indexes and by nothing else."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import (
     AuditEntry,

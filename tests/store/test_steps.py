@@ -2,11 +2,11 @@
 
 import threading
 from concurrent.futures import CancelledError, Future, wait
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.entities import Customer, Grant, Hold, HoldState, HomeFact, RequestRecord, RequestStatus, Wallet
 from lava_proxy.core.errors import Conflict, LedgerInconsistent, LedgerUnavailable
