@@ -18,13 +18,11 @@ from pathlib import Path
 from lava_proxy.addons.authorities import upstream_authorities
 from lava_proxy.addons.drain import drain
 from lava_proxy.addons.engine import Engine, EngineSettings
-from lava_proxy.addons.event_loop import EventLoop
 from lava_proxy.addons.logs import start_logging
 from lava_proxy.addons.port_tls import read_entry
 from lava_proxy.addons.ports import bind_port
 from lava_proxy.addons.roster import roster
 from lava_proxy.addons.serving import HouseOpener, Serving, serving
-from lava_proxy.addons.targets import Targets
 from lava_proxy.core.addresses import is_loopback
 from lava_proxy.core.errors import (
     Conflict,
@@ -36,6 +34,8 @@ from lava_proxy.core.errors import (
     NotFound,
     Refused,
 )
+from lava_proxy.http1.event_loop import EventLoop
+from lava_proxy.http1.targets import Targets
 from lava_proxy.settings import Home, Settings, load_settings, resolve_home
 from lava_proxy.wiring import House
 

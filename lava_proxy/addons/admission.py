@@ -5,15 +5,18 @@ from collections.abc import Awaitable
 from concurrent.futures import Future
 
 from mitmproxy.connection import Client
-from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.http import HTTPFlow
 
-from lava_proxy.addons.answers import fault, refused_answer
-from lava_proxy.addons.arrivals import Tunnel, host_name, read_credentials
-from lava_proxy.addons.bridge import Bridge, release
+from lava_proxy.addons.arrivals import Tunnel
+from lava_proxy.http1.bridge import Bridge, release
 from lava_proxy.addons.edge import Edge
 from lava_proxy.addons.exchanges import Exchange
 from lava_proxy.addons.guard import guarded, reply
-from lava_proxy.addons.heads import PROXY_HEADERS, apply, changed, named_host, read_head
+from lava_proxy.addons.heads import apply, read_head
+from lava_proxy.http1.answers import Answer, fault, refused_answer
+from lava_proxy.http1.direction import misdirected
+from lava_proxy.http1.fields import PROXY_HEADERS, changed
+from lava_proxy.http1.names import host_name, read_credentials
 from lava_proxy.services.exchange import Ending, Forward, Refused
 
 _IDENTITY_PREFIX = b"x-lava-"
@@ -51,9 +54,9 @@ class Admission:
         tunnel = edge.arrivals.tunnel(flow.client_conn)
         if tunnel is None and not edge.is_ai_host(request.host, request.port):
             return self._pass_on(flow)
-        misdirected = _misdirected(flow, tunnel)
-        if misdirected is not None:
-            reply(flow, misdirected)
+        elsewhere = _misdirected(flow, tunnel)
+        if elsewhere is not None:
+            reply(flow, elsewhere)
         return None
 
     async def _pass_on(self, flow: HTTPFlow) -> None:
@@ -107,30 +110,10 @@ class Admission:
         self._edge.exchanges.close(flow, Ending.NOT_SENT)
 
 
-def _misdirected(flow: HTTPFlow, tunnel: Tunnel | None) -> Response | None:
-    """CONNECT, TLS and Host must name one host: what is priced as one must not be answered by another."""
-    host, server_name = host_name(flow.request.host), flow.client_conn.sni
-    is_tls_inside = tunnel is not None and flow.request.scheme == "https"
-    if is_tls_inside and server_name and host_name(server_name) != host:
-        message = (
-            f"The tunnel leads to {host}, but its TLS asks for {server_name}. Connect to the host by its own name."
-        )
-        return fault(421, code="misdirected_request", message=message)
-    if tunnel is not None and not tunnel.is_intercepted:
-        message = f"The tunnel leads to {host}, and no server is named inside it. Connect to the host by its own name."
-        return fault(403, code="tunnel_refused", message=message)
-    return _other_host_header(flow, host)
-
-
-def _other_host_header(flow: HTTPFlow, host: str) -> Response | None:
-    authority = flow.request.host_header
-    if authority is None:
-        return None
-    try:
-        name = named_host(authority)
-    except ValueError:
-        return fault(400, code="invalid_host_header", message="The Host header does not name one host.")
-    if name == host:
-        return None
-    message = f"The request goes to {host}, but its Host header names {name}."
-    return fault(421, code="misdirected_request", message=message)
+def _misdirected(flow: HTTPFlow, tunnel: Tunnel | None) -> Answer | None:
+    host, host_header = host_name(flow.request.host), flow.request.host_header
+    server_name = flow.client_conn.sni if tunnel is not None and flow.request.scheme == "https" else None
+    if tunnel is None or tunnel.is_intercepted or (server_name and host_name(server_name) != host):
+        return misdirected(host, server_name=server_name, host_header=host_header)
+    message = f"The tunnel leads to {host}, and no server is named inside it. Connect to the host by its own name."
+    return fault(403, code="tunnel_refused", message=message)

@@ -1,9 +1,6 @@
 """What a client connection told us when it came: where its tunnel leads, and whose it is."""
 
-import base64
-import binascii
 from dataclasses import dataclass
-from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
 from mitmproxy.connection import Client
@@ -34,27 +31,3 @@ class Arrivals:
     def tunnel(self, client: Client) -> Tunnel | None:
         """``None``: the connection speaks to the port itself."""
         return self._tunnels.get(client)
-
-
-def host_name(host: str) -> str:
-    """A host's one spelling: lower case, no trailing dot, no brackets. Two spellings of a name must not be two hosts."""
-    return host.strip("[]").rstrip(".").lower()
-
-
-def read_credentials(header: str | None) -> Credentials | None:
-    """Proxy credentials from ``Proxy-Authorization``; ``None`` where none were shown.
-
-    Basic ones are split at the first colon and percent-decoded: some clients send them as they stand in the proxy's URL.
-    Anything else becomes a secret that nobody holds, so that it is refused and never taken for no credentials at all.
-    """
-    if header is None or not header.strip():
-        return None
-    scheme, _, value = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return Credentials(user="", secret=value.strip() or scheme)
-    try:
-        text = base64.b64decode(value.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return Credentials(user="", secret=header)
-    user, _, secret = text.partition(":")
-    return Credentials(user=unquote(user), secret=unquote(secret))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Final
 
-from lava_proxy.addons.bridge import Bridge
+from lava_proxy.http1.bridge import Bridge
 from lava_proxy.addons.edge import Edge
 from lava_proxy.services.exchange import Ending
 

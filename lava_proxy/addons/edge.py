@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from mitmproxy.connection import Client
 
-from lava_proxy.addons.arrivals import Arrivals, Tunnel, host_name
+from lava_proxy.addons.arrivals import Arrivals, Tunnel
 from lava_proxy.addons.exchanges import Exchanges
 from lava_proxy.addons.layers import PORT_HOST
 from lava_proxy.core.names import PROVE_HOST
+from lava_proxy.http1.names import host_name
 from lava_proxy.services.exchange import Line
 
 

@@ -6,9 +6,10 @@ mitmproxy logs an exception in a hook and lets the flow go on, which would be a 
 import logging
 from collections.abc import Awaitable, Callable
 
-from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.http import HTTPFlow
 
-from lava_proxy.addons.answers import fault
+from lava_proxy.addons.answers import response_of
+from lava_proxy.http1.answers import Answer, fault
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +18,13 @@ _REFUSED = "a call was refused because of a fault of ours"
 Step = Callable[[HTTPFlow], Awaitable[None] | None]
 
 
-def reply(flow: HTTPFlow, answer: Response) -> None:
+def reply(flow: HTTPFlow, answer: Answer) -> None:
     """Answer a flow ourselves; no connection to its host is opened for it."""
+    response = response_of(answer)
     if flow.request.method == "HEAD":
-        answer.raw_content = b""  # its length stays in the header
+        response.raw_content = b""  # its length stays in the header
     flow.request.stream = False  # with an answer and a stream, mitmproxy's layer fails and the client hangs
-    flow.response = answer
+    flow.response = response
 
 
 def guarded(flow: HTTPFlow, step: Step, undo: Callable[[HTTPFlow], None]) -> Awaitable[None] | None:

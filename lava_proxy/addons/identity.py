@@ -4,11 +4,12 @@ from collections.abc import Awaitable
 
 from mitmproxy.http import HTTPFlow
 
-from lava_proxy.addons.answers import fault, refused_answer
-from lava_proxy.addons.arrivals import Tunnel, host_name, read_credentials
-from lava_proxy.addons.bridge import Bridge
+from lava_proxy.addons.arrivals import Tunnel
+from lava_proxy.http1.bridge import Bridge
 from lava_proxy.addons.edge import Edge
 from lava_proxy.addons.guard import guarded, reply
+from lava_proxy.http1.answers import fault, refused_answer
+from lava_proxy.http1.names import host_name, read_credentials
 from lava_proxy.services.exchange import Refused
 
 _UNAUTHORIZED, _PROXY_AUTHENTICATION_REQUIRED = 401, 407

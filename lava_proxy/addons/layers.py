@@ -18,8 +18,9 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.tunnel import LayerStack
 
-from lava_proxy.addons.answers import fault
+from lava_proxy.addons.answers import response_of
 from lava_proxy.addons.http1 import QuickHttp1Client, QuickHttp1Server
+from lava_proxy.http1.answers import fault
 
 PORT_HOST = "port.lava.invalid"
 """Stands in for the host of a request that names none: it is addressed to the port itself."""
@@ -143,7 +144,8 @@ class LavaHttpStream(HttpStream):
             error = yield commands.OpenConnection(self.context.server)
             if error:
                 host, port = self.flow.request.host, self.flow.request.port
-                self.flow.response = fault(502, code="unreachable", message=f"Cannot connect to {host}:{port}: {error}")
+                answer = fault(502, code="unreachable", message=f"Cannot connect to {host}:{port}: {error}")
+                self.flow.response = response_of(answer)
         yield from super().handle_connect_regular()  # type: ignore[no-untyped-call]
 
     def _held_bytes(self) -> int:

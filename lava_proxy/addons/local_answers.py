@@ -1,14 +1,14 @@
 """What the port answers itself: health, readiness, the certificate, and the host that proves interception."""
 
-from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.http import HTTPFlow
 
-from lava_proxy.addons.answers import fault, json_answer, plain_answer
-from lava_proxy.addons.arrivals import host_name
 from lava_proxy.addons.edge import Edge
 from lava_proxy.addons.guard import guarded, reply
 from lava_proxy.addons.heads import read_head
 from lava_proxy.addons.layers import PORT_HOST
 from lava_proxy.core.names import PROVE_HOST
+from lava_proxy.http1.answers import Answer, fault, json_answer, plain_answer
+from lava_proxy.http1.names import host_name
 
 
 class LocalAnswers:
@@ -27,7 +27,7 @@ class LocalAnswers:
         elif host == PROVE_HOST:
             reply(flow, self._proof(flow))
 
-    def _port_answer(self, method: str, path: str) -> Response:
+    def _port_answer(self, method: str, path: str) -> Answer:
         if method not in ("GET", "HEAD"):
             return _nothing_here(path)
         if path == "/healthz":
@@ -38,18 +38,18 @@ class LocalAnswers:
             return plain_answer(200, self._edge.control.ca_pem(), "application/x-pem-file")
         return _nothing_here(path)
 
-    def _readiness(self) -> Response:
+    def _readiness(self) -> Answer:
         reason = "stopping" if self._edge.control.is_stopping() else self._edge.control.unready()
         if reason:
             return json_answer(503, {"status": "unready", "reason": reason})
         return json_answer(200, {"status": "ready"})
 
-    def _proof(self, flow: HTTPFlow) -> Response:
+    def _proof(self, flow: HTTPFlow) -> Answer:
         head = read_head(flow, self._edge.arrivals.tunnel(flow.client_conn))
         user = head.credentials.user if head.credentials else ""
         return json_answer(200, {"ok": True, "via": str(head.via), "scheme": head.scheme, "user": user})
 
 
-def _nothing_here(path: str) -> Response:
+def _nothing_here(path: str) -> Answer:
     message = f"There is nothing at {path} here. This port is a proxy: set HTTPS_PROXY to it, as `lava env` prints it."
     return fault(404, code="not_found", message=message)

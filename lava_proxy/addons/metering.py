@@ -13,7 +13,8 @@ from mitmproxy.http import Headers, HTTPFlow, Response
 
 from lava_proxy.addons.edge import Edge
 from lava_proxy.addons.exchanges import Exchange
-from lava_proxy.addons.heads import changed, read_fields
+from lava_proxy.addons.heads import read_fields
+from lava_proxy.http1.fields import changed
 from lava_proxy.services.exchange import Ending
 
 log = logging.getLogger(__name__)

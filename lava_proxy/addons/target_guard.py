@@ -13,7 +13,7 @@ from mitmproxy.master import Master
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from lava_proxy.addons.edge import Edge
-from lava_proxy.addons.targets import Destination, Targets, redirected
+from lava_proxy.http1.targets import Destination, Targets, redirected
 from lava_proxy.core.addresses import ConnectTo, is_loopback
 
 log = logging.getLogger(__name__)

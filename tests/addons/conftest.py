@@ -12,7 +12,7 @@ import pytest
 with warnings.catch_warnings(action="ignore"):
     import mitmproxy.addons  # noqa: F401  it uses pyparsing by names that pyparsing is about to drop
 
-from lava_proxy.addons.event_loop import EventLoop
+from lava_proxy.http1.event_loop import EventLoop
 from tests.addons.rig import Rig, running_rig
 from tests.support.certificates import Authority
 

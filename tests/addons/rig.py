@@ -10,7 +10,7 @@ from pathlib import Path
 from lava_proxy import secrets
 from lava_proxy.addons.edge import Control, Edge
 from lava_proxy.addons.engine import Engine, EngineSettings
-from lava_proxy.addons.event_loop import EventLoop
+from lava_proxy.http1.event_loop import EventLoop
 from lava_proxy.addons.ports import bind_port
 from lava_proxy.addons.roster import roster
 from lava_proxy.core.addresses import ConnectTo

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 import pytest
 from mitmproxy.test import tflow
 
-from lava_proxy.addons.answers import fault
 from lava_proxy.addons.guard import reply
+from lava_proxy.http1.answers import fault
 from lava_proxy.services.exchange import Ending, Forward, Head, Refused, Via
 from tests.addons.conftest import StartRig
 from tests.addons.fake_line import REFUSED_402, FakeLine

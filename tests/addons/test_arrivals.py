@@ -6,7 +6,8 @@ import gc
 import pytest
 from mitmproxy.test import tflow
 
-from lava_proxy.addons.arrivals import Arrivals, Tunnel, host_name, read_credentials
+from lava_proxy.addons.arrivals import Arrivals, Tunnel
+from lava_proxy.http1.names import host_name, read_credentials
 from lava_proxy.services.exchange import Credentials
 
 

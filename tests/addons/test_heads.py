@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from mitmproxy.http import Headers
 from mitmproxy.net.http import http1
 
-from lava_proxy.addons.heads import changed, named_host
 from lava_proxy.addons.http1 import QuickHeaders, read_request, read_response
+from lava_proxy.http1.fields import changed
+from lava_proxy.http1.names import named_host
 
 TOKEN = st.text("abcXYZ-_09", min_size=1, max_size=8)
 VALUE = st.text("abc XYZ:;,/=é\t", max_size=12)

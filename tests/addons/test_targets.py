@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from lava_proxy.addons.event_loop import EventLoop
-from lava_proxy.addons.targets import Destination, Targets, redirected
+from lava_proxy.http1.event_loop import EventLoop
+from lava_proxy.http1.targets import Destination, Targets, redirected
 from lava_proxy.core.addresses import ConnectTo, parse_connect_to
 
 OWN = (("127.0.0.1", 8080),)

@@ -299,7 +299,7 @@ async def test_plain_http_to_an_ai_host_is_metered_and_its_credentials_stay_here
 
 
 def loop_to(port: int) -> None:
-    from lava_proxy.addons.event_loop import EventLoop
+    from lava_proxy.http1.event_loop import EventLoop
     from lava_proxy.core.addresses import ConnectTo
 
     loop = asyncio.get_running_loop()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from lava_proxy.addons.targets import Destination, redirected
 from lava_proxy.core.addresses import ConnectTo
+from lava_proxy.http1.targets import Destination, redirected
 
 Refusal = Callable[[Destination, str, int], str | None]
 """What a connection is for, and the address and port it is about to be made to: why not, or ``None``."""
