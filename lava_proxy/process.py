@@ -11,12 +11,15 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lava_proxy.addons.authorities import upstream_authorities
+from lava_proxy.addons.certificates import Certificates
 from lava_proxy.addons.drain import drain
+from lava_proxy.addons.edge import Edge
 from lava_proxy.addons.engine import Engine, EngineSettings
 from lava_proxy.addons.logs import start_logging
 from lava_proxy.addons.port_tls import read_entry
@@ -34,6 +37,8 @@ from lava_proxy.core.errors import (
     NotFound,
     Refused,
 )
+from lava_proxy.gateway.front import Contexts, Front
+from lava_proxy.http1.client_side import Service
 from lava_proxy.http1.event_loop import EventLoop
 from lava_proxy.http1.targets import Targets
 from lava_proxy.settings import Home, Settings, load_settings, resolve_home
@@ -42,6 +47,7 @@ from lava_proxy.wiring import House
 log = logging.getLogger("lava_proxy.process")  # also when it is __main__
 
 EXIT_OTHER = 1
+_SWEEP_SECONDS = 60.0
 EXIT_CODES: dict[type[LavaError], int] = {
     InvalidInput: 2,
     NotFound: 3,
@@ -105,13 +111,21 @@ class Proxy:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        self._engine = Engine(self._engine_settings(), self._sockets, (*roster(self._edge), Ready(self._tell_ready)))
+        settings = self._engine_settings()
+        self._front = lean_front(self._edge, settings)
+        addons = (*roster(self._edge), Ready(self._tell_ready))
+        self._engine = Engine(settings, self._sockets, addons, self._front.protocol)
         if isinstance(loop, EventLoop):
             loop.refusal = self._targets().refusal
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self._stop)
-        await self._engine.run()
+        sweeping = loop.create_task(sweep(self._front.service, settings.tcp_timeout_seconds))
+        try:
+            await self._engine.run()
+        finally:
+            sweeping.cancel()
+            self._front.service.close_all()
 
     def _stop(self) -> None:
         """Called for each signal."""
@@ -124,7 +138,9 @@ class Proxy:
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        cut = await drain(self._edge, seconds=self._settings.drain_seconds, hurry=self._hurry)
+        cut = await drain(
+            self._edge, seconds=self._settings.drain_seconds, hurry=self._hurry, elsewhere=self._front.service.busy
+        )
         log.info("stopped", extra={"calls_cut": cut})
         self._engine.shutdown()  # type: ignore[no-untyped-call]
 
@@ -154,6 +170,31 @@ class Proxy:
         own = tuple(bound.getsockname()[:2] for bound in self._sockets)
         is_loopback_only = is_loopback(self._settings.host)
         return Targets(own=own, is_loopback_only=is_loopback_only, is_exempt=self._edge.is_ai_host)
+
+
+def lean_front(edge: Edge, settings: EngineSettings) -> Front:
+    """The edge that takes tunnels to AI hosts, beside mitmproxy's, with the same line, authority and trust."""
+    upstream = ssl.create_default_context(cafile=str(settings.upstream_authorities))
+    upstream.verify_flags &= (
+        ~ssl.VERIFY_X509_STRICT
+    )  # as on mitmproxy's edge: authorities of companies are older than it
+    upstream.set_alpn_protocols(["http/1.1"])
+    service = Service(
+        line=edge.line,
+        upstream_tls=upstream,
+        body_size_limit=settings.body_size_limit,
+        is_stopping=edge.control.is_stopping,
+    )
+    contexts = Contexts(Certificates(settings.certificate_folder).load)
+    return Front(service=service, contexts=contexts, is_ai_host=edge.is_ai_host)
+
+
+async def sweep(service: Service, seconds: float) -> None:
+    """Close connections that were silent for so long; for as long as the proxy runs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        service.close_idle(loop.time() - seconds)
 
 
 class Ready:

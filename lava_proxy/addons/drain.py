@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from lava_proxy.http1.bridge import Bridge
@@ -14,11 +15,14 @@ _LOOK_SECONDS: Final = 0.05
 _SETTLE_SECONDS_MAX: Final = 10.0
 
 
-async def drain(edge: Edge, *, seconds: float, hurry: asyncio.Event) -> int:
-    """Gives how many calls were cut. No new ones may come by now; once ``hurry`` is set, nothing is waited for."""
+async def drain(edge: Edge, *, seconds: float, hurry: asyncio.Event, elsewhere: Callable[[], int] = int) -> int:
+    """Gives how many calls were cut. No new ones may come by now; once ``hurry`` is set, nothing is waited for.
+
+    ``elsewhere``: how many requests are in hand beside mitmproxy's.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while _is_busy(edge) and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 calls end on other threads
+    while (_is_busy(edge) or elsewhere()) and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 calls end on other threads
         await asyncio.sleep(_LOOK_SECONDS)
     cut = edge.line.open_calls()
     closing = edge.line.close_all(Ending.STOPPED)

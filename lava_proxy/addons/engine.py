@@ -11,7 +11,7 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 
 from lava_proxy.addons.dispatch import Dispatch
-from lava_proxy.addons.listener import Port
+from lava_proxy.addons.listener import Front, Port
 from lava_proxy.addons.port_tls import PortTls
 
 
@@ -35,11 +35,18 @@ class EngineSettings:
 class Engine(Master):
     """Run it with ``await engine.run()``; ``engine.shutdown()`` ends it."""
 
-    def __init__(self, settings: EngineSettings, sockets: tuple[socket.socket, ...], addons: Iterable[object]) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        sockets: tuple[socket.socket, ...],
+        addons: Iterable[object],
+        front: Front | None = None,
+    ) -> None:
+        """``front``: what sees connections first, and leaves to mitmproxy those that are not its own."""
         opts = Options(confdir=str(settings.certificate_folder), mode=["regular"])
         super().__init__(opts, event_loop=asyncio.get_running_loop())
         self.dispatch = self.addons = Dispatch(self)
-        self.port = Port(self, opts, sockets, self.dispatch)
+        self.port = Port(self, opts, sockets, self.dispatch, front)
         self.addons.add(  # type: ignore[no-untyped-call]
             core.Core(),
             disable_h2c.DisableH2C(),

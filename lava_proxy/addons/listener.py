@@ -5,7 +5,7 @@ Binding first tells at once, and exactly, that a port is taken; listening begins
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from mitmproxy import options
@@ -21,6 +21,9 @@ from lava_proxy.addons.handler import Handler
 _BACKLOG = 1024
 _REGULAR = mode_specs.ProxyMode.parse("regular")
 
+Front = Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol]
+"""Makes what sees a connection first; given to make mitmproxy's own protocol, for connections that it leaves to it."""
+
 Mode = TypeVar("Mode", bound=mode_specs.ProxyMode)
 
 
@@ -35,9 +38,15 @@ class Listener(AsyncioServerInstance[Mode]):
         return layers.modes.HttpProxy(context)
 
     async def listen(self, host: str, port: int) -> list[asyncio.Server]:  # type: ignore[override]  # noqa: ARG002
-        return [
-            await asyncio.start_server(self.handle_stream, sock=bound, backlog=_BACKLOG) for bound in self._port.sockets
-        ]
+        loop, front = asyncio.get_running_loop(), self._port.front
+
+        def stream() -> asyncio.Protocol:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), self.handle_stream, loop=loop)
+
+        def first() -> asyncio.Protocol:
+            return stream() if front is None else front(stream)
+
+        return [await loop.create_server(first, sock=bound, backlog=_BACKLOG) for bound in self._port.sockets]
 
     async def handle_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None = None) -> None:  # type: ignore[override]
         assert writer is not None
@@ -75,11 +84,16 @@ class Port(Proxyserver):
     name = "proxyserver"
 
     def __init__(
-        self, master: object, opts: options.Options, sockets: tuple[socket.socket, ...], dispatch: Dispatch
+        self,
+        master: object,
+        opts: options.Options,
+        sockets: tuple[socket.socket, ...],
+        dispatch: Dispatch,
+        front: Front | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._master, self._options, self._dispatch = master, opts, dispatch
-        self.sockets = sockets
+        self.sockets, self.front = sockets, front
         self.servers = Doors(self)
 
     @property

@@ -1,1 +1,1 @@
-"""The edge for clients that change their base URL: /v1/forward and /{provider}/… on the same port."""
+"""The lean edge: HTTP/1 of our own for AI hosts. It takes CONNECT to them off mitmproxy's hands, on the same port."""

@@ -6,34 +6,39 @@ lost like that. Here a waiter only learns that a future is done, and the loop is
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 
 
 class Bridge:
-    """For one event loop; ``waiter`` is called on its thread."""
+    """For one event loop; its methods are called on that loop's thread."""
 
     def __init__(self) -> None:
-        self._done: deque[asyncio.Future[None]] = deque()
+        self._done: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
-    def waiter[T](self, future: Future[T]) -> asyncio.Future[None]:
-        """Is done, without a value, when ``future`` is. Whoever waits may also end it early."""
+    def when_done[T](self, future: Future[T], tell: Callable[[], None]) -> None:
+        """Call ``tell``, which must not raise, on the loop when ``future`` is done."""
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
 
-        def tell(_: Future[T]) -> None:
-            self._done.append(waiter)
+        def note(_: Future[T]) -> None:
+            self._done.append(tell)
             if not self._is_woken:
                 self._is_woken = True
                 loop.call_soon_threadsafe(self._flush)
 
-        future.add_done_callback(tell)
+        future.add_done_callback(note)
+
+    def waiter[T](self, future: Future[T]) -> asyncio.Future[None]:
+        """Is done, without a value, when ``future`` is. Whoever waits may also end it early."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.when_done(future, lambda: release(waiter))
         return waiter
 
     def _flush(self) -> None:
         self._is_woken = False  # before the queue is read: who comes now wakes the loop again
         while self._done:
-            release(self._done.popleft())
+            self._done.popleft()()
 
 
 def release(waiter: "asyncio.Future[None]") -> None:
