@@ -125,7 +125,9 @@ def read_response(buffer: ReceiveBuffer, request: Request) -> tuple[Response, in
         return None
     first_line, fields, size = head
     words = first_line.split(b" ", 2)
-    if len(words) != 3 or words[0] != _HTTP11 or len(words[1]) != 3 or not words[1].isdigit() or not words[2].strip():
+    if len(words) != 3 or words[0] != _HTTP11 or len(words[1]) != 3 or not words[1].isdigit():
+        return None
+    if not words[2] or words[2] != words[2].strip():
         return None
     response = Response.__new__(Response)
     response.data = ResponseData.__new__(ResponseData)

@@ -25,6 +25,7 @@ _HEAD = re.compile(rb"CONNECT (?P<host>[A-Za-z0-9.-]{1,253}):443 HTTP/1\.[01]\r\
 _FIELD = re.compile(rb"(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(?P<value>[^\r\n\0]*)\r\n")
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _SILENCE_SECONDS = 60.0
+_HANDSHAKE_SECONDS = 20.0
 _TLS_PORT = 443
 
 
@@ -142,7 +143,13 @@ class FirstLook(asyncio.Protocol):
         loop, contexts = asyncio.get_running_loop(), self._front.contexts
         client = ClientSide(self._front.service, origin)
         try:
-            inside = await loop.start_tls(transport, client, contexts.context(origin.host), server_side=True)
+            inside = await loop.start_tls(
+                transport,
+                client,
+                contexts.context(origin.host),
+                server_side=True,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            )
         except (OSError, ssl.SSLError) as error:
             log.info("a client broke off the TLS handshake: %s", error, extra={"host": origin.host})
             transport.abort()

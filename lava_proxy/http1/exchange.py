@@ -126,7 +126,7 @@ class Exchange:
         if not self.has_begun:
             self._receiver.answer(answer)
         self._close(Ending.UPSTREAM_GONE)
-        keeps_open = not self.has_begun and self.request.keeps_open
+        keeps_open = not self.has_begun and self.request.keeps_open and not answer.closes
         self._receiver.exchange_ended(keeps_open=keeps_open, is_cut=self._ends_with_connection)
 
     def leave(self, ending: Ending) -> None:

@@ -222,7 +222,7 @@ class ProviderSide(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         if exchange is not None:
-            exchange.fail(fault(502, code="upstream_gone", message=f"There is no whole answer: {reason}."))
+            exchange.fail(fault(502, code="upstream_gone", message=f"There is no whole answer: {reason}.", closes=True))
 
     def _start_over(self) -> None:
         self._reason, self._fields, self._trailers, self._head_bytes = b"", [], [], 0

@@ -98,7 +98,8 @@ class RequestReader:
         self._fields.append((name, value))
         key = name.lower()
         if key == b"content-length":
-            self._check_size(int(value))
+            self._length = int(value)
+            self._check_size(self._length)
         elif key == b"transfer-encoding":
             self._is_chunked = True
             if value.lower() != b"chunked":
@@ -110,6 +111,9 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self._has_head = True
+        if self._parser.should_upgrade() and not self._asks_for_websocket():
+            # The parser takes what follows for another protocol's, the body with it.
+            self._refuse(400, "invalid_request", "No upgrade is understood but a GET for a WebSocket.")
 
     def on_body(self, part: bytes) -> None:
         self._size += len(part)
@@ -134,7 +138,7 @@ class RequestReader:
                 is_http11=self._parser.get_http_version() == "1.1",
                 keeps_open=self._parser.should_keep_alive(),
                 is_chunked=self._is_chunked,
-                wants_websocket=upgrade == _WEBSOCKET,
+                wants_websocket=self._parser.should_upgrade(),
             )
         )
 
@@ -142,9 +146,13 @@ class RequestReader:
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
-        self._size = self._head_bytes = 0
+        self._size = self._head_bytes = self._length = 0
         self._has_head = self._is_begun = self._is_chunked = False
         self._upgrade = None
+
+    def _asks_for_websocket(self) -> bool:
+        has_body = self._is_chunked or self._length > 0
+        return self._upgrade == _WEBSOCKET and not has_body and self._parser.get_method() == b"GET"
 
     def _check_size(self, size: int) -> None:
         if size > self._limit and self.fault is None:

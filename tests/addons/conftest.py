@@ -27,10 +27,21 @@ class StartRig(Protocol):
 
 
 @pytest.fixture
-def rig(tmp_path: Path, authority: Authority) -> StartRig:
-    """``async with rig(line=…, answering=…) as r``."""
+def mitmproxy_rig(tmp_path: Path, authority: Authority) -> StartRig:
+    """As ``rig``, for what only mitmproxy's edge has."""
 
     def start(**more: object) -> AbstractAsyncContextManager[Rig]:
         return running_rig(tmp_path, authority, **more)  # type: ignore[arg-type]
+
+    return start
+
+
+@pytest.fixture(params=["mitmproxy", "lean"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority) -> StartRig:
+    """``async with rig(line=…, answering=…) as r``, once for either edge."""
+    is_lean = request.param == "lean"
+
+    def start(**more: object) -> AbstractAsyncContextManager[Rig]:
+        return running_rig(tmp_path, authority, is_lean=is_lean, **more)  # type: ignore[arg-type]
 
     return start

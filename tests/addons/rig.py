@@ -14,6 +14,8 @@ from lava_proxy.http1.event_loop import EventLoop
 from lava_proxy.addons.ports import bind_port
 from lava_proxy.addons.roster import roster
 from lava_proxy.core.addresses import ConnectTo
+from lava_proxy.gateway.front import Front
+from lava_proxy.process import lean_front
 from tests.addons.fake_line import FakeLine
 from tests.addons.upstream import Answering, Upstream, answer_json, running_upstream
 from tests.addons.wire import Wire
@@ -28,6 +30,7 @@ class Rig:
     upstream: Upstream
     engine: Engine
     edge: Edge
+    front: Front | None
     port: int
     ca_file: Path
     flags: dict[str, bool] = field(default_factory=dict)
@@ -67,8 +70,12 @@ async def running_rig(
     allows_unknown_tunnels: bool = False,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    is_lean: bool = False,
 ) -> AsyncIterator[Rig]:
-    """``before`` and ``after`` are more addons, on either side of ours. Every AI host leads to the provider."""
+    """``before`` and ``after`` are more addons, on either side of ours. Every AI host leads to the provider.
+
+    ``is_lean``: with the edge of our own in front, as `lava up` has it; without, as under stock mitmproxy.
+    """
     line = line or FakeLine()
     flags = {"stopping": False}
     ca_file = secrets.ensure_authority(folder / "ca")
@@ -89,13 +96,25 @@ async def running_rig(
         lead_to(upstream.port)
         sockets = bind_port("127.0.0.1", 0)
         started = Started()
-        engine = Engine(settings, sockets, (*before, *roster(edge), *after, started))
+        front = lean_front(edge, settings) if is_lean else None
+        engine = Engine(settings, sockets, (*before, *roster(edge), *after, started), front.protocol if front else None)
         task = asyncio.get_running_loop().create_task(engine.run())
         await asyncio.wait_for(started.event.wait(), 20)
         try:
             port = sockets[0].getsockname()[1]
-            yield Rig(line=line, upstream=upstream, engine=engine, edge=edge, port=port, ca_file=ca_file, flags=flags)
+            yield Rig(
+                line=line,
+                upstream=upstream,
+                engine=engine,
+                edge=edge,
+                front=front,
+                port=port,
+                ca_file=ca_file,
+                flags=flags,
+            )
         finally:
+            if front is not None:
+                front.service.close_all()
             engine.shutdown()  # type: ignore[no-untyped-call]
             await task
             await _end_connections(engine)

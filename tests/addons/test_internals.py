@@ -55,9 +55,9 @@ class Recorder:
         return lambda argument: self.names.append(name)
 
 
-async def test_the_hooks_come_in_the_order_that_everything_here_relies_on(rig: StartRig) -> None:
+async def test_the_hooks_come_in_the_order_that_everything_here_relies_on(mitmproxy_rig: StartRig) -> None:
     recorder = Recorder()
-    async with rig(before=[recorder]) as r:
+    async with mitmproxy_rig(before=[recorder]) as r:
         async with await r.tunnel() as wire:
             await wire.call()
             await wire.call()
@@ -83,18 +83,18 @@ async def test_the_hooks_come_in_the_order_that_everything_here_relies_on(rig: S
     assert set(recorder.names[-2:]) == {"client_disconnected", "server_disconnected"}  # either order
 
 
-async def test_a_refused_flow_goes_through_the_hooks_of_an_answer_too(rig: StartRig) -> None:
+async def test_a_refused_flow_goes_through_the_hooks_of_an_answer_too(mitmproxy_rig: StartRig) -> None:
     recorder = Recorder()
     line = FakeLine(decide=lambda head, body: REFUSED_402)
-    async with rig(line=line, before=[recorder]) as r, await r.tunnel() as wire:
+    async with mitmproxy_rig(line=line, before=[recorder]) as r, await r.tunnel() as wire:
         await wire.call()
 
     assert recorder.names[6:10] == ["requestheaders", "request", "responseheaders", "response"]
     assert line.closed == []
 
 
-async def test_events_go_straight_to_the_layer_inside_a_tunnel(rig: StartRig) -> None:
-    async with rig() as r, await r.tunnel() as wire:
+async def test_events_go_straight_to_the_layer_inside_a_tunnel(mitmproxy_rig: StartRig) -> None:
+    async with mitmproxy_rig() as r, await r.tunnel() as wire:
         await wire.call()
 
         (handler,) = r.engine.port.connections.values()
@@ -104,8 +104,8 @@ async def test_events_go_straight_to_the_layer_inside_a_tunnel(rig: StartRig) ->
         assert type(handler.layer).__name__ == "ClientTLSLayer"
 
 
-async def test_a_tunnel_inside_tls_to_the_port_keeps_its_outer_layers(rig: StartRig) -> None:
-    async with rig() as r, await r.dial() as wire:
+async def test_a_tunnel_inside_tls_to_the_port_keeps_its_outer_layers(mitmproxy_rig: StartRig) -> None:
+    async with mitmproxy_rig() as r, await r.dial() as wire:
         await wire.start_tls("localhost")
         await wire.tunnel()
         await wire.call()

@@ -333,13 +333,13 @@ async def test_interim_answers_are_not_taken_for_the_answer(rig: StartRig) -> No
         assert r.line.endings == [Ending.COMPLETE] * 2
 
 
-async def test_an_upgrade_to_what_nobody_reads_is_not_complete(rig: StartRig) -> None:
+async def test_an_upgrade_to_what_nobody_reads_is_not_complete(mitmproxy_rig: StartRig) -> None:
     """After it, bytes would pass that are not metered."""
 
     async def answering(seen: Seen, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: other\r\nconnection: upgrade\r\n\r\nfree")
 
-    async with rig(answering=answering) as r, await r.tunnel() as wire:
+    async with mitmproxy_rig(answering=answering) as r, await r.tunnel() as wire:
         wire.send(request(upgrade="other", connection="upgrade"))
         await r.until(lambda: r.line.closed)
 
@@ -363,8 +363,8 @@ class Killer:
 
 
 @pytest.mark.parametrize(("hook", "ending"), [("request", Ending.NOT_SENT), ("responseheaders", Ending.UPSTREAM_GONE)])
-async def test_a_killed_flow_is_closed_once(rig: StartRig, hook: str, ending: Ending) -> None:
-    async with rig(after=[Killer(hook)]) as r, await r.tunnel() as wire:
+async def test_a_killed_flow_is_closed_once(mitmproxy_rig: StartRig, hook: str, ending: Ending) -> None:
+    async with mitmproxy_rig(after=[Killer(hook)]) as r, await r.tunnel() as wire:
         wire.send(request())
         await r.until(lambda: r.line.closed)
         assert await wire.read_to_end() == b""
@@ -372,13 +372,13 @@ async def test_a_killed_flow_is_closed_once(rig: StartRig, hook: str, ending: En
         assert r.line.calls[0].endings == [ending]
 
 
-async def test_a_flow_that_mitmproxy_forgets_is_reaped_once_its_client_is_gone(rig: StartRig) -> None:
+async def test_a_flow_that_mitmproxy_forgets_is_reaped_once_its_client_is_gone(mitmproxy_rig: StartRig) -> None:
     """One of its layers fails on trailers, and then neither `response` nor `error` comes."""
 
     async def answering(seen: Seen, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + chunk(EVENTS[0]) + b"0\r\nx-trailer: 1\r\n\r\n")
 
-    async with rig(answering=answering) as r:
+    async with mitmproxy_rig(answering=answering) as r:
         wire = await r.tunnel()
         wire.send(request())
         await wire.read_head()
@@ -431,13 +431,13 @@ async def test_nothing_is_kept_of_calls_that_have_ended(rig: StartRig) -> None:
         assert len(r.edge.exchanges) == 0
 
 
-async def test_closed_provider_connections_are_forgotten_while_the_client_stays(rig: StartRig) -> None:
+async def test_closed_provider_connections_are_forgotten_while_the_client_stays(mitmproxy_rig: StartRig) -> None:
     async def answering(seen: Seen, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
         writer.close()
 
-    async with rig(answering=answering) as r, await r.tunnel() as wire:
+    async with mitmproxy_rig(answering=answering) as r, await r.tunnel() as wire:
         for number in range(20):
             assert (await wire.call()).status == 200
             await r.until(lambda: r.upstream.connections == number + 1)  # noqa: B023 it is called at once

@@ -121,9 +121,9 @@ async def test_a_refused_upgrade_is_an_http_answer_and_opens_no_connection(rig: 
         assert r.upstream.connections == 0
 
 
-async def test_messages_are_not_kept(rig: StartRig) -> None:
+async def test_messages_are_not_kept(mitmproxy_rig: StartRig) -> None:
     """mitmproxy would keep every one until the connection ends."""
-    async with rig(answering=Echo()) as r, await upgraded(r) as wire:
+    async with mitmproxy_rig(answering=Echo()) as r, await upgraded(r) as wire:
         for _ in range(100):
             wire.send(frame(b"x"))
             await read_frame(wire.reader)
