@@ -7,7 +7,7 @@ contains reasoning, audio and image tokens. ``None`` means "the provider did not
 from decimal import Decimal
 
 from msgspec import Struct
-from msgspec.structs import fields
+from msgspec.structs import astuple
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -39,11 +39,11 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     def is_empty(self) -> bool:
         """True where nothing at all was reported."""
-        return all(getattr(self, f.name) is None for f in fields(self))
+        return self == NO_USAGE
 
     def is_zero(self) -> bool:
         """True where nothing above 0 was reported."""
-        return not any(getattr(self, f.name) for f in fields(self))
+        return not any(astuple(self))
 
     def total_tokens(self) -> int:
         """Input and output tokens together; what was not reported counts as none."""

@@ -115,7 +115,8 @@ class Match(Struct, frozen=True, kw_only=True):
     @property
     def path_model(self) -> str | None:
         """The model that the URL names, or the deployment's model where the operator said which that is."""
-        return next(iter(self.models(requested=None, answered=None)), None)
+        names = self.models(requested=None, answered=None)
+        return names[0] if names else None
 
     def models(self, *, requested: str | None, answered: str | None) -> tuple[str, ...]:
         """Every name that the model has in this exchange, the most telling first, without repetition.
@@ -123,8 +124,12 @@ class Match(Struct, frozen=True, kw_only=True):
         ``requested`` is the request body's own ``model``, ``answered`` the answer's (``None`` before it came).
         """
         sources = self.endpoint.model if self.endpoint is not None else ()
-        named = (self._named(source, requested, answered) for source in sources)
-        return tuple(dict.fromkeys(name for name in named if name))
+        names: list[str] = []
+        for source in sources:
+            name = self._named(source, requested, answered)
+            if name and name not in names:
+                names.append(name)
+        return tuple(names)
 
     def _named(self, source: str, requested: str | None, answered: str | None) -> str | None:
         kind, _, name = source.partition(":")

@@ -6,8 +6,6 @@ Amounts are decimal strings with 10 decimals, instants RFC 3339 in UTC. What is 
 from collections.abc import Mapping
 from decimal import Decimal
 
-from msgspec.structs import fields
-
 from lava_proxy.core.entities import (
     Customer,
     Grant,
@@ -222,8 +220,8 @@ def receipt_document(receipt: Receipt) -> Document:
 def usage_units(usage: Usage) -> Document:
     """Every unit that was reported; what nobody reported is left out."""
     units: Document = {}
-    for unit in fields(usage):
-        value = getattr(usage, unit.name)
+    for unit in usage.__struct_fields__:
+        value = getattr(usage, unit)
         if value is not None:
-            units[unit.name] = float(value) if isinstance(value, Decimal) else value
+            units[unit] = float(value) if isinstance(value, Decimal) else value
     return units

@@ -5,7 +5,6 @@ from decimal import Decimal
 from fractions import Fraction
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from lava_proxy.core.entities import Hold, HoldState, RequestHead, RequestStatus
 from lava_proxy.core.identity import Claims
@@ -45,8 +44,8 @@ def write_sent(line: SentLine) -> str:
         "created_us": hold.created_us,
         "expires_us": hold.expires_us,
         "quote": hold.quote,
-        "request": {f.name: getattr(request, f.name) for f in fields(RequestHead)},
-        "claims": {f.name: getattr(line.claims, f.name) for f in fields(Claims) if f.name != "key"},
+        "request": {name: getattr(request, name) for name in RequestHead.__struct_fields__},
+        "claims": {name: getattr(line.claims, name) for name in Claims.__struct_fields__ if name != "key"},
         "key_id": line.key_id,
         "key_sha256": line.key_sha256,
         "at_quote": _measured_document(line.at_quote),
@@ -95,8 +94,8 @@ def read_line(text: str) -> SentLine | EndedLine:
 
 
 def _measured_document(measured: Measured) -> dict[str, object]:
-    document: dict[str, object] = {f.name: getattr(measured, f.name) for f in fields(Measured)}
-    usage = {f.name: getattr(measured.usage, f.name) for f in fields(Usage)}
+    document: dict[str, object] = {name: getattr(measured, name) for name in Measured.__struct_fields__}
+    usage = {name: getattr(measured.usage, name) for name in Usage.__struct_fields__}
     document["usage"] = {name: str(value) if isinstance(value, Decimal) else value for name, value in usage.items()}
     document["cost"] = None if measured.cost is None else str(measured.cost)
     return document

@@ -6,7 +6,39 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lava_proxy.dialects.json_text import amount_of, count_of, figures_text, name_of, overlay, parse, parse_object
+from lava_proxy.dialects.json_text import (
+    amount_of,
+    count_of,
+    figures_text,
+    name_of,
+    overlay,
+    parse,
+    parse_object,
+    read_patiently,
+)
+
+PIECES = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"a"',
+    b":",
+    b",",
+    b"1",
+    b"-0",
+    b"2.50",
+    b"1e400",
+    b"true",
+    b"null",
+    b"NaN",
+    b" ",
+    b"\xff",
+    b'"\\ud800"',
+    b'"\xc3\xa9"',
+    b"\xef\xbb\xbf",
+    b"9" * 30,
+]
 
 
 def test_anything_that_is_no_json_is_none() -> None:
@@ -76,3 +108,9 @@ def test_deep_or_wide_figures_are_cut() -> None:
         deep = {"a": deep}
     assert figures_text(deep).count("{") <= 8
     assert len(figures_text({f"k{n}": n for n in range(10_000)})) < 10_000
+
+
+@given(st.binary(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join))
+def test_the_quick_reader_reads_as_the_patient_one(text: bytes) -> None:
+    """Values and their types: ``1`` and ``1.0`` are not the same figure."""
+    assert repr(parse(text)) == repr(read_patiently(text))
