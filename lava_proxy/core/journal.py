@@ -20,6 +20,8 @@ A balance is what moved in less what moved out.
 import hashlib
 import json
 
+import msgspec
+
 from lava_proxy.core.entities import Posting, Transaction
 from lava_proxy.core.ids import CustomerId, GrantId
 
@@ -28,6 +30,8 @@ COST = "cost"
 BREAKAGE = "breakage"
 GENESIS_HASH = "0" * 64
 
+_DELETE = b"\x7f"
+"""The one ASCII character that `json` escapes and msgspec does not."""
 _to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -60,19 +64,26 @@ def move(source: str, destination: str, amount_nanos: int) -> tuple[Posting, ...
 
 def link_hash(previous_hash: str, sequence: int, transaction: Transaction) -> str:
     """SHA-256 over the link before and everything in this transaction, as hex."""
-    content = _to_json(
-        [
-            previous_hash,
-            sequence,
-            transaction.transaction_id,
-            transaction.kind,
-            transaction.key,
-            transaction.at_us,
-            transaction.customer_id,
-            transaction.request_id,
-            transaction.note,
-            transaction.actor,
-            [[p.source, p.destination, p.amount_nanos] for p in transaction.postings],
-        ]
-    )
-    return hashlib.sha256(content.encode()).hexdigest()
+    return hashlib.sha256(link_content(previous_hash, sequence, transaction)).hexdigest()
+
+
+def link_content(previous_hash: str, sequence: int, transaction: Transaction) -> bytes:
+    """What is hashed: a list as JSON without blanks, all of it ASCII."""
+    content = [
+        previous_hash,
+        sequence,
+        transaction.transaction_id,
+        transaction.kind,
+        transaction.key,
+        transaction.at_us,
+        transaction.customer_id,
+        transaction.request_id,
+        transaction.note,
+        transaction.actor,
+        [[p.source, p.destination, p.amount_nanos] for p in transaction.postings],
+    ]
+    try:
+        text = msgspec.json.encode(content)
+    except (ValueError, OverflowError):  # half a surrogate pair
+        return _to_json(content).encode()
+    return text if text.isascii() and _DELETE not in text else _to_json(content).encode()

@@ -33,6 +33,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     """All that a group writes, in an order in which it can be written."""
 
     entries: Sequence[JournalEntry]
+    event_sequence: int
+    """The last event's number, once this is written."""
     puts: Sequence[tuple[Table[Any], Sequence[Put]]]
 
 

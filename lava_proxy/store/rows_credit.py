@@ -16,9 +16,12 @@ from lava_proxy.store.table import (
     Reference,
     Row,
     Table,
+    all_but,
     list_from_json,
     list_to_json,
 )
+
+_lasting = all_but(Grant, "free_nanos", "held_nanos", "spent_nanos")
 
 
 def _is_open(row: Grant) -> bool:
@@ -68,6 +71,13 @@ def _decode_grant(cells: Cells) -> Grant:
     )
 
 
+def _quick_grant(new: Grant, old: Grant) -> Row | None:
+    """Calls move credit within a grant, and seldom do more."""
+    if _is_open(new) != _is_open(old) or _lasting(new) != _lasting(old):
+        return None
+    return new.free_nanos, new.held_nanos, new.spent_nanos
+
+
 GRANTS = Table(
     kind=Grant,
     name="grants",
@@ -93,6 +103,8 @@ GRANTS = Table(
     ),
     encode=_encode_grant,
     decode=_decode_grant,
+    quick_columns=("free_nanos", "held_nanos", "spent_nanos"),
+    quick=_quick_grant,
     lookups={"customer_id": Lookup(value=lambda row: row.customer_id, only=_is_open, only_sql="is_open = 1")},
     references=(Reference(kind=Customer, keys=lambda row: ((row.customer_id,),)),),
 )

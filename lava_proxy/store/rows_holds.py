@@ -2,8 +2,9 @@
 
 from lava_proxy.core.entities import Budget, BudgetAllocation, Customer, Grant, GrantAllocation, Hold, HoldState
 from lava_proxy.store.rows_head import HEAD_COLUMNS, decode_head, encode_head, payer
-from lava_proxy.store.table import Cells, Children, Lookup, Reference, Row, Table, from_json
+from lava_proxy.store.table import Cells, Children, Lookup, Reference, Row, Table, all_but, from_json
 
+_lasting = all_but(Hold, "state", "resolved_us")
 OPEN_STATES = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 _OPEN_SQL = "state IN ('in_flight', 'reserved')"
 
@@ -70,6 +71,11 @@ def _decode_hold(cells: Cells) -> Hold:
     )
 
 
+def _quick(new: Hold, old: Hold) -> Row | None:
+    """Most holds change once, when they are resolved."""
+    return (new.state.value, new.resolved_us) if _lasting(new) == _lasting(old) else None
+
+
 def _state(row: Hold) -> str:
     return row.state.value
 
@@ -101,6 +107,8 @@ HOLDS = Table(
     ),
     encode=_encode_hold,
     decode=_decode_hold,
+    quick_columns=("state", "resolved_us"),
+    quick=_quick,
     derived=(
         "(SELECT json_group_array(json_array(grant_id, budget_id, amount)) FROM"
         " (SELECT * FROM hold_allocations WHERE hold_id = holds.hold_id ORDER BY position))"

@@ -19,11 +19,9 @@ from lava_proxy.store.table import Cell, Key, Row, Table
 
 _HEAD = """
 SELECT
-    data_version,
     (SELECT sequence FROM transactions ORDER BY sequence DESC LIMIT 1),
     (SELECT hash FROM transactions ORDER BY sequence DESC LIMIT 1),
     (SELECT max(sequence) FROM events)
-FROM pragma_data_version
 """
 _TRANSACTION_COLUMNS = (
     "sequence",
@@ -63,6 +61,10 @@ class SqliteBackend:
         self._connection: sqlite3.Connection | None = None
         self._connections = 0
         self._is_suspect = False
+        self._head: Head | None = None
+        """Where the file stood when we last looked, or wrote."""
+        self._next_head: Head | None = None
+        """Where it will stand once what was flushed is committed."""
 
     def begin(self) -> Head:
         """Take the write lock; waits at most ``busy_seconds`` for it."""
@@ -73,14 +75,18 @@ class SqliteBackend:
             connection = self._connection or self._connect()
             self._identity = identity
             self._lock(connection)
-            version, sequence, link, event_sequence = connection.execute(_HEAD).fetchone()
+            (number,) = connection.execute("PRAGMA data_version").fetchone()
+            version = (self._connections, number)
+            if self._head is None or self._head.version != version:
+                self._head = self._read_head(connection, version)
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        return self._head
+
+    def _read_head(self, connection: sqlite3.Connection, version: tuple[int, int]) -> Head:
+        sequence, link, event_sequence = connection.execute(_HEAD).fetchone()
         return Head(
-            version=(self._connections, version),
-            sequence=sequence or 0,
-            hash=link or GENESIS_HASH,
-            event_sequence=event_sequence or 0,
+            version=version, sequence=sequence or 0, hash=link or GENESIS_HASH, event_sequence=event_sequence or 0
         )
 
     def load(self, table: Table[Any], keys: Sequence[Key]) -> list[Any]:
@@ -100,15 +106,25 @@ class SqliteBackend:
                 _write_rows(connection, table, puts)
 
         self._run(write)
+        assert self._head is not None
+        last = batch.entries[-1] if batch.entries else None
+        self._next_head = Head(
+            version=self._head.version,
+            sequence=last.sequence if last else self._head.sequence,
+            hash=last.hash if last else self._head.hash,
+            event_sequence=batch.event_sequence,
+        )
 
     def commit(self) -> None:
         """See ``Backend``."""
+        head, self._head = self._next_head, None
         self._run(lambda connection: connection.execute("COMMIT"))
+        self._head = head
         self._checkpointer.committed(self._open())
 
     def rollback(self) -> None:
         """See ``Backend``."""
-        connection = self._connection
+        connection, self._head = self._connection, None
         try:
             if connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -222,6 +238,8 @@ def _write_rows(connection: sqlite3.Connection, table: Table[Any], puts: Sequenc
 
 def _update(connection: sqlite3.Connection, table: Table[Any], puts: Sequence[Put]) -> None:
     """Set only the columns that differ in any of the rows: an index that is not concerned stays untouched."""
+    if table.quick is not None:
+        puts = _update_quickly(connection, table, table.quick, puts)
     rows: list[Row] = []
     patterns: set[tuple[bool, ...]] = set()
     for put in puts:
@@ -234,7 +252,27 @@ def _update(connection: sqlite3.Connection, table: Table[Any], puts: Sequence[Pu
     places = {place for pattern in patterns for place, differs in enumerate(pattern) if differs}
     columns = tuple(table.columns[place] for place in sorted(places))
     pick = itemgetter(*map(table.columns.index, (*table.key, *columns)))
-    found = update_rows(connection, table.name, table.key, columns, [pick(row) for row in rows])
+    _set(connection, table, columns, [pick(row) for row in rows])
+
+
+def _update_quickly(
+    connection: sqlite3.Connection, table: Table[Any], quick: Callable[[Any, Any], Row | None], puts: Sequence[Put]
+) -> list[Put]:
+    """Write what changed in the usual way; gives the rest."""
+    rows: list[Row] = []
+    rest: list[Put] = []
+    for put in puts:
+        cells = quick(put.new, put.old)
+        if cells is None:
+            rest.append(put)
+        else:
+            rows.append((*table.key_of(put.new), *cells))
+    _set(connection, table, table.quick_columns, rows)
+    return rest
+
+
+def _set(connection: sqlite3.Connection, table: Table[Any], columns: tuple[str, ...], rows: list[Row]) -> None:
+    found = update_rows(connection, table.name, table.key, columns, rows)
     if found != len(rows):
         raise LedgerInconsistent(
             f"{len(rows) - found} of {len(rows)} rows of {table.name} are gone; nothing was written."

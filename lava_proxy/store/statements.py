@@ -82,6 +82,9 @@ def load_sql(table: Table[Any], count: int) -> str:
 @lru_cache(maxsize=1024)
 def _load_text(name: str, columns: tuple[str, ...], derived: str, key: tuple[str, ...], count: int) -> str:
     """A join in this order, since SQLite would look for a list of composite keys by reading the whole table."""
+    if count == 1:
+        where = " AND ".join(f"{name}.{column} = ?" for column in key)
+        return f"{select_sql(name, columns, derived)} WHERE {where}"
     same = " AND ".join(f"{name}.{column} = wanted.column{number}" for number, column in enumerate(key, 1))
     select = select_sql(
         name, columns, derived, source=f"(VALUES {_values(len(key), count)}) AS wanted CROSS JOIN {name}"
@@ -106,7 +109,11 @@ def _insert_sql(name: str, columns: tuple[str, ...], count: int) -> str:
 
 @lru_cache(maxsize=1024)
 def update_sql(name: str, key: tuple[str, ...], columns: tuple[str, ...], count: int) -> str:
-    """New cells for ``columns`` of ``count`` rows."""
+    """New cells for ``columns`` of ``count`` rows; each row's key comes first."""
+    if count == 1:
+        changes = ", ".join(f"{column} = ?{number}" for number, column in enumerate(columns, len(key) + 1))
+        same = " AND ".join(f"{column} = ?{number}" for number, column in enumerate(key, 1))
+        return f"UPDATE {name} SET {changes} WHERE {same}"  # noqa: S608 - names are ours
     changes = ", ".join(f"{column} = cell.column{number}" for number, column in enumerate(columns, len(key) + 1))
     same = " AND ".join(f"{name}.{column} = cell.column{number}" for number, column in enumerate(key, 1))
     values = _values(len(key) + len(columns), count)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct, field
@@ -24,6 +25,11 @@ def list_to_json(texts: tuple[str, ...]) -> str:
 def list_from_json(text: str) -> tuple[Any, ...]:
     """The texts of such a list."""
     return tuple(from_json(text)) if text != "[]" else ()
+
+
+def all_but(kind: type[Struct], *names: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Gives the fields of a row except these."""
+    return attrgetter(*[name for name in kind.__struct_fields__ if name not in names])
 
 
 class Lookup[E](Struct, frozen=True, kw_only=True):
@@ -80,6 +86,9 @@ class Table[E](Struct, frozen=True, kw_only=True):
     """From the columns, and one cell more where ``derived`` is set."""
     derived: str = ""
     """An SQL expression that is read after the columns."""
+    quick_columns: tuple[str, ...] = ()
+    quick: Callable[[E, E], Row | None] | None = None
+    """The new row's cells in ``quick_columns``, where it differs from the old one in nothing else; else ``None``."""
     children: Children[E] | None = None
     lookups: Mapping[str, Lookup[E]] = field(default_factory=dict[str, Lookup[E]])
     unique: Mapping[str, Callable[[E], Cell]] = field(default_factory=dict[str, Callable[[E], Cell]])

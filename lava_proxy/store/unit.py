@@ -86,7 +86,7 @@ class Unit:
                 rows = [Put(row, known.get(key)) for key, row in self._dirty[kind].items()]
             if rows:
                 puts.append((table, rows))
-        self._backend.flush(Batch(entries=self._linked(), puts=puts))
+        self._backend.flush(Batch(entries=self._linked(), event_sequence=self._event_sequence, puts=puts))
 
     def committed(self) -> None:
         """What was dirty is now what the file holds."""
@@ -201,7 +201,8 @@ class Unit:
     def _drop_changes(self) -> None:
         for layer in (self._dirty, self._touched, self._untouched, self._appended):
             for changes in cast("dict[Any, dict[Any, Any] | list[Any]]", layer).values():
-                changes.clear()
+                if changes:
+                    changes.clear()
         self._transactions.clear()
 
     def _forget(self, *kinds: type) -> None:
