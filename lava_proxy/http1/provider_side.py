@@ -47,7 +47,9 @@ class ProviderSide(asyncio.Protocol):
         self._is_lost = False
         """The answer is none that an exchange can have."""
         self._is_last = False
-        """Nothing may be sent after the present exchange."""
+        """The provider said that the connection ends with this answer."""
+        self._is_spoilt = False
+        """More has come than was asked for: nothing may be sent after this."""
 
     @property
     def is_free(self) -> bool:
@@ -56,7 +58,7 @@ class ProviderSide(asyncio.Protocol):
             self._transport is not None
             and not self._transport.is_closing()
             and self._exchange is None
-            and not self._is_last
+            and not (self._is_last or self._is_spoilt)
         )
 
     def send(self, exchange: Exchange, request: bytes) -> None:
@@ -135,7 +137,7 @@ class ProviderSide(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._is_over:
-            self._is_last = True  # more than was asked for
+            self._is_spoilt = True
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
@@ -143,6 +145,7 @@ class ProviderSide(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_over:
             return
+        value = value.rstrip(b" \t")
         if self._has_head:
             self._trailers.append((name, value))
             return
@@ -203,7 +206,7 @@ class ProviderSide(asyncio.Protocol):
         self._start_over()
         if not is_parsed:
             self._parser = httptools.HttpResponseParser(self)
-        if self._is_last and self._transport is not None:
+        if (self._is_last or self._is_spoilt) and self._transport is not None:
             self._transport.close()
         exchange.end(trailers, keeps_open=keeps_open)
 

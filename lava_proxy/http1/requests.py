@@ -95,6 +95,7 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
             return  # a trailer
+        value = value.rstrip(b" \t")
         self._fields.append((name, value))
         key = name.lower()
         if key == b"content-length":
