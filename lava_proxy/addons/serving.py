@@ -105,6 +105,7 @@ def _serve(house: House, settings: Settings) -> Iterator[Serving]:
     try:
         instance_id = registered.instance.instance_id
         house.recover(instance_id)
+        house.prices.warm()  # or the first call would hold up the event loop for it
         spool = house.spool(instance_id)
         calls = house.calls(instance_id, spool)
         upkeep = house.upkeep(instance_id, calls, spool)

@@ -68,9 +68,9 @@ class RequestReader:
         except httptools.HttpParserUpgrade as upgrade:
             self._held = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._refuse(400, "invalid_request", f"This is no HTTP/1.1 request: {error}.")
+            self._refuse(400, code="invalid_request", message=f"This is no HTTP/1.1 request: {error}.")
         if not self._has_head and self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(431, "headers_too_large", "The request's head is too large.")
+            self._refuse(431, code="headers_too_large", message="The request's head is too large.")
 
     def resume(self) -> None:
         """No upgrade came about: what followed is read as requests."""
@@ -104,7 +104,7 @@ class RequestReader:
         elif key == b"transfer-encoding":
             self._is_chunked = True
             if value.lower() != b"chunked":
-                self._refuse(501, "invalid_request", "No transfer coding but chunked is understood.")
+                self._refuse(501, code="invalid_request", message="No transfer coding but chunked is understood.")
         elif key == b"expect":
             self.awaits_continue = value.lower() == b"100-continue"
         elif key == b"upgrade":
@@ -114,7 +114,7 @@ class RequestReader:
         self._has_head = True
         if self._parser.should_upgrade() and not self._asks_for_websocket():
             # The parser takes what follows for another protocol's, the body with it.
-            self._refuse(400, "invalid_request", "No upgrade is understood but a GET for a WebSocket.")
+            self._refuse(400, code="invalid_request", message="No upgrade is understood but a GET for a WebSocket.")
 
     def on_body(self, part: bytes) -> None:
         self._size += len(part)
@@ -159,7 +159,7 @@ class RequestReader:
         if size > self._limit and self.fault is None:
             self._body.clear()
             message = f"The request's body is larger than {self._limit} bytes, the limit of this proxy."
-            self._refuse(413, "request_too_large", message)
+            self._refuse(413, code="request_too_large", message=message)
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, status: int, *, code: str, message: str) -> None:
         self.fault = self.fault or fault(status, code=code, message=message, closes=True)
