@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from lava_proxy.cli.options import Home, Json
 from lava_proxy.cli.output import say
@@ -14,16 +16,28 @@ if TYPE_CHECKING:
     from lava_proxy.core.verify import Finding, Report
 
 
-def verify(home: Home = None, json: Json = False) -> None:
+def verify(
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild-rollups", help="First make the sums of reports anew from the requests.", show_default=False
+        ),
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Prove the books again: replay the journal and compare every balance, hold, record and counter with it.
 
-    Only reads, also while the proxy runs. Ends with 5 and a list if anything does not hold.
+    Only reads, also while the proxy runs; but for --rebuild-rollups. Ends with 5 and a list if anything does not hold.
 
     \b
     lava verify
     lava verify --json
+    lava verify --rebuild-rollups
     """
     with open_house(home) as house:
+        if rebuild:
+            say(f"{house.ledger.rebuild_rollups()} rollups were made anew.")
         with _progress(quiet=json) as progress:
             report = house.verify(progress)
         out = output(house, json)

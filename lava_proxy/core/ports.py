@@ -72,6 +72,13 @@ class Ledger(Protocol):
 
     def outbox(self) -> "Outbox": ...
 
+    def rebuild_rollups(self) -> int:
+        """Make the sums that reports are made of anew from the requests; gives how many there are.
+
+        Raises:
+            LedgerUnavailable: nothing was changed.
+        """
+
     def backlog(self) -> "Backlog":
         """How far the writer is behind: for /readyz and `lava doctor`."""
 
@@ -107,16 +114,21 @@ class UsageLine(Struct, frozen=True, kw_only=True):
     """Sums over finished requests of one group."""
 
     group: tuple[str, ...]
-    """Values of the grouping columns; a day is given as its ISO date."""
+    """Values of the grouping columns. A period is named by its begin: ``2026-11-28T14:00+01:00``, ``2026-11-28``,
+    ``2026-W48``, ``2026-11``."""
     requests: int
     errors: int
-    input_tokens: int
-    output_tokens: int
-    cached_input_tokens: int
-    cost_nanos: int
-    charge_nanos: int
     unpriced: int
     estimated: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nanos: int
+    charge_nanos: int
+    uncovered_nanos: int
+    """The part of the charge that no credit covered."""
 
 
 class Page[T](Struct, frozen=True, kw_only=True):
@@ -149,12 +161,18 @@ class Books(Protocol):
         """All of them, spent and expired ones too, oldest first."""
 
     def usage(self, which: RequestFilter, *, by: tuple[str, ...], time_zone: str = "UTC") -> tuple[UsageLine, ...]:
-        """Sums by any of ``day``, ``customer``, ``meter``, ``model``, ``provider``; () gives one line. Blocked calls are not requests."""
+        """Sums by any of ``customer``, ``meter``, ``model``, ``provider`` and one of ``hour``, ``day``, ``week``, ``month``.
+
+        () gives one line. Blocked calls are not requests.
+        """
 
     def refusals(
         self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0
     ) -> tuple[tuple[str, int], ...]:
         """Refused calls by code."""
+
+    def rollup_faults(self, *, limit: int) -> tuple[str, ...]:
+        """Where the sums that reports are made of are not those of the requests, in words."""
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """Entries in sequence order, each with its postings; streams, whatever the length."""

@@ -33,6 +33,7 @@ __all__ = ["Finding", "Report", "verify"]
 
 _ENTRIES_BETWEEN_CALLS = 1000
 _BUCKETS_READ_AGAIN_MAX = 64
+_ROLLUP_FAULTS_MAX = 20
 _UNREADABLE = (
     AssertionError,
     ArithmeticError,
@@ -64,6 +65,8 @@ def verify(
         rows = RowsProof(journal=journal, matcher=fingerprints, findings=findings, now_us=now_us, is_swept=is_swept)
         _compare(snapshot, rows, findings)
         _tell_apart(snapshot, fingerprints.different(), findings)
+        for fault in snapshot.rollup_faults(limit=_ROLLUP_FAULTS_MAX):
+            findings.add("I2", "rollups", f"{fault}; `lava verify --rebuild-rollups` makes them anew")
     return Report(
         findings=tuple(findings.listed),
         findings_more=findings.more,

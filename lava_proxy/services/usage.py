@@ -9,9 +9,10 @@ from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.instants import format_instant, from_datetime
 from lava_proxy.core.money import format_amount
 from lava_proxy.core.ports import Ledger, RequestFilter, UsageLine
+from lava_proxy.core.rollups import FIGURES
 from lava_proxy.services.documents import Document, Json
 
-GROUPS = ("day", "customer", "meter", "model", "provider")
+GROUPS = ("hour", "day", "week", "month", "customer", "meter", "model", "provider")
 
 
 class UsageReport(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,9 @@ def _sums(line: UsageLine) -> Document:
         "input_tokens": line.input_tokens,
         "output_tokens": line.output_tokens,
         "cached_input_tokens": line.cached_input_tokens,
+        "cache_write_tokens": line.cache_write_tokens,
+        "reasoning_tokens": line.reasoning_tokens,
+        "total_uncovered": format_amount(line.uncovered_nanos),
         "errors": line.errors,
         "unpriced": line.unpriced,
         "estimated": line.estimated,
@@ -82,13 +86,5 @@ def _sums(line: UsageLine) -> Document:
 
 _NOTHING = UsageLine(
     group=(),
-    requests=0,
-    errors=0,
-    input_tokens=0,
-    output_tokens=0,
-    cached_input_tokens=0,
-    cost_nanos=0,
-    charge_nanos=0,
-    unpriced=0,
-    estimated=0,
+    **dict.fromkeys(FIGURES, 0),
 )

@@ -1,11 +1,12 @@
 """What a ledger backend does for the writer: five verbs around one commit group, and its upkeep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from lava_proxy.core.entities import JournalEntry
+from lava_proxy.core.rollups import Figures, RollupKey
 from lava_proxy.store.table import Cell, Key, Table
 
 GROUP_STEPS_MAX = 256
@@ -36,6 +37,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     event_sequence: int
     """The last event's number, once this is written."""
     puts: Sequence[tuple[Table[Any], Sequence[Put]]]
+    rollups: Mapping[RollupKey, Figures]
+    """What the requests of this group add to their rollups."""
 
 
 class Backend(Protocol):

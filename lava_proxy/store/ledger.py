@@ -63,6 +63,10 @@ class WritingLedger(Ledger):
         """See ``core.ports.Ledger.outbox``."""
         return LedgerOutbox(self, self._reader.events())
 
+    def rebuild_rollups(self) -> int:
+        """See ``core.ports.Ledger.rebuild_rollups``; nothing to do where sums are made of the requests themselves."""
+        return 0
+
     def backlog(self) -> Backlog:
         """See ``core.ports.Ledger.backlog``."""
         return self._writer.backlog()

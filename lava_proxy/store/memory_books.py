@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from lava_proxy.core.admission import REFUSAL_BUCKET_US
 from lava_proxy.core.entities import (
@@ -19,21 +18,20 @@ from lava_proxy.core.entities import (
     JournalEntry,
     Refusal,
     RequestRecord,
-    RequestStatus,
 )
 from lava_proxy.core.ids import CustomerId, RunId
 from lava_proxy.core.ports import Page, RequestFilter, UsageLine
-from lava_proxy.store.days import date_of, zone
+from lava_proxy.core.rollups import FIGURES, NOTHING, figures_of
 from lava_proxy.store.memory_state import State
+from lava_proxy.store.periods import PERIODS, period_of, zone
 from lava_proxy.store.reading import check_grouping, check_limit, matches, page_of, parse_request_cursor, request_cursor
 from lava_proxy.store.rows_holds import OPEN_STATES
 
-_GROUPS: dict[str, Callable[[RequestRecord, ZoneInfo], str]] = {
-    "day": lambda record, time_zone: date_of(record.created_us, time_zone).isoformat(),
-    "customer": lambda record, _: record.customer_id or "",
-    "meter": lambda record, _: record.meter_id,
-    "model": lambda record, _: record.model or "",
-    "provider": lambda record, _: record.request.provider,
+_GROUPS: dict[str, Callable[[RequestRecord], str]] = {
+    "customer": lambda record: record.customer_id or "",
+    "meter": lambda record: record.meter_id,
+    "model": lambda record: record.model or "",
+    "provider": lambda record: record.request.provider,
 }
 
 
@@ -95,7 +93,10 @@ class MemoryBooks:
         days_zone = zone(time_zone)
         groups: dict[tuple[str, ...], list[RequestRecord]] = {} if by else {(): []}
         for record in self._requests(which):
-            group = tuple(_GROUPS[name](record, days_zone) for name in by)
+            group = tuple(
+                period_of(name, record.created_us, days_zone) if name in PERIODS else _GROUPS[name](record)
+                for name in by
+            )
             groups.setdefault(group, []).append(record)
         return tuple(_line(group, groups[group]) for group in sorted(groups))
 
@@ -109,6 +110,10 @@ class MemoryBooks:
             if is_wanted and row.bucket_us > since_us - REFUSAL_BUCKET_US:
                 counts[row.code] = counts.get(row.code, 0) + row.count
         return tuple(sorted(counts.items()))
+
+    def rollup_faults(self, *, limit: int) -> tuple[str, ...]:  # noqa: ARG002 there are none to be at fault
+        """See ``core.ports.Books``: sums are made of the requests themselves."""
+        return ()
 
     def last_sequence(self) -> int:
         """See ``core.ports.Books``."""
@@ -159,15 +164,7 @@ def _place(record: RequestRecord) -> tuple[int, str]:
 
 
 def _line(group: tuple[str, ...], records: list[RequestRecord]) -> UsageLine:
-    return UsageLine(
-        group=group,
-        requests=len(records),
-        errors=sum(record.status is RequestStatus.ERROR for record in records),
-        input_tokens=sum(record.usage.input_tokens or 0 for record in records),
-        output_tokens=sum(record.usage.output_tokens or 0 for record in records),
-        cached_input_tokens=sum(record.usage.cached_input_tokens or 0 for record in records),
-        cost_nanos=sum(record.cost_nanos or 0 for record in records),
-        charge_nanos=sum(record.charge_nanos for record in records),
-        unpriced=sum("unpriced" in record.flags for record in records),
-        estimated=sum("estimated" in record.flags for record in records),
-    )
+    figures = NOTHING
+    for record in records:
+        figures = tuple(map(add, figures, figures_of(record)))
+    return UsageLine(group=group, **dict(zip(FIGURES, figures, strict=True)))

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from lava_proxy import __version__
 from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
+from lava_proxy.store import schema_rollups
 from lava_proxy.store.schema import FIRST_TABLES
 
 if TYPE_CHECKING:
@@ -39,7 +40,15 @@ def _first_tables(database: "Database") -> None:
         database.conn.execute(statement)
 
 
-STEPS: tuple[MigrationStep, ...] = (MigrationStep(name="first_tables", run=_first_tables),)
+def _rollups(database: "Database") -> None:
+    for statement in (*schema_rollups.TABLES, *(schema_rollups.fill(*rollups) for rollups in schema_rollups.ROLLUPS)):
+        database.conn.execute(statement)
+
+
+STEPS: tuple[MigrationStep, ...] = (
+    MigrationStep(name="first_tables", run=_first_tables),
+    MigrationStep(name="rollups", run=_rollups),
+)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from lava_proxy.core.entities import RequestRecord
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.ports import Page, RequestFilter
+from lava_proxy.store.periods import PERIODS
 
-GROUPINGS = ("day", "customer", "meter", "model", "provider")
+GROUPINGS = (*PERIODS, "customer", "meter", "model", "provider")
 
 
 def check_grouping(by: tuple[str, ...]) -> None:
@@ -20,6 +21,8 @@ def check_grouping(by: tuple[str, ...]) -> None:
             raise InvalidInput(f"usage is summed by {', '.join(GROUPINGS)}, not by {name!r}", field="by")
     if len(set(by)) != len(by):
         raise InvalidInput("usage is summed by each of these once", field="by")
+    if len(set(by) & set(PERIODS)) > 1:
+        raise InvalidInput(f"usage is summed by one of {', '.join(PERIODS)}", field="by")
 
 
 def page_of[T](found: Iterable[T], *, limit: int, cursor_of: Callable[[T], str]) -> Page[T]:

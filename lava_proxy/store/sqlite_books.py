@@ -23,6 +23,7 @@ from lava_proxy.core.ids import CustomerId, RunId
 from lava_proxy.core.ports import Page, RequestFilter, Rows, UsageLine
 from lava_proxy.store.connections import ReadPool
 from lava_proxy.store.reading import check_limit, page_of, parse_request_cursor, request_cursor
+from lava_proxy.store.rollups import find_faults
 from lava_proxy.store.rows_credit import GRANTS
 from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import DELIVERIES, EVENTS, decode_delivery, decode_event
@@ -143,7 +144,7 @@ class SqliteBooks:
     def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
         """See ``core.ports.Books``."""
         check_limit(limit)
-        where, values = requests_where(which)
+        where, values = requests_where(which, since_us=which.since_us, until_us=which.until_us)
         if cursor is not None:
             where.append("(created_us, request_id) < (:cursor_us, :cursor_id)")
             values["cursor_us"], values["cursor_id"] = parse_request_cursor(cursor)
@@ -189,6 +190,11 @@ class SqliteBooks:
         with self._session() as connection:
             (sequence,) = connection.execute("SELECT max(sequence) FROM transactions").fetchone()
             return sequence or 0
+
+    def rollup_faults(self, *, limit: int) -> tuple[str, ...]:
+        """See ``core.ports.Books``."""
+        with self._session() as connection:
+            return tuple(find_faults(connection, limit=limit))
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """See ``core.ports.Books``."""

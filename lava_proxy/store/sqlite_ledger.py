@@ -2,13 +2,16 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from lava_proxy.core.entities import Mode
 from lava_proxy.core.ports import Clock
-from lava_proxy.store.connections import ReadPool
+from lava_proxy.store.connections import ReadPool, connect
+from lava_proxy.store.failures import explain
 from lava_proxy.store.ledger import WritingLedger, no_probe
 from lava_proxy.store.opening import prepare
+from lava_proxy.store.rollups import make_anew
 from lava_proxy.store.sqlite_backend import SqliteBackend
 from lava_proxy.store.sqlite_books import SqliteReader
 
@@ -45,3 +48,15 @@ class SqliteLedger(WritingLedger):
         )
         reader = SqliteReader(ReadPool(path, busy_seconds=busy_seconds))
         super().__init__(backend, reader, clock=clock, probe=probe, name="lava-ledger")
+        self._busy_seconds = busy_seconds
+
+    def rebuild_rollups(self) -> int:
+        """See ``core.ports.Ledger.rebuild_rollups``. Settlements wait meanwhile."""
+        try:
+            with closing(connect(self.path, busy_seconds=self._busy_seconds)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                count = make_anew(connection)
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        return count

@@ -1,36 +1,36 @@
-"""Sums over requests: which rows (``requests_where``), and the sums themselves."""
+"""Sums over requests: which rows (``requests_where``), and the sums themselves.
+
+Where nothing is asked for that the rollups do not know, the sums come from them, but for the ends of a period that are no
+whole quarter of an hour; everything else is summed over the requests themselves.
+"""
 
 import sqlite3
+from collections.abc import Iterator
+from operator import add
+from zoneinfo import ZoneInfo
 
 from lava_proxy.core.ports import RequestFilter, UsageLine
-from lava_proxy.store.days import days_between, zone
+from lava_proxy.core.rollups import BUCKET_US, FIGURES, NOTHING, Figures
+from lava_proxy.store.periods import PERIODS, Period, periods_between, zone
 from lava_proxy.store.reading import check_grouping
+from lava_proxy.store.schema_rollups import ROLLUPS, SUMS_OF_REQUESTS
 from lava_proxy.store.table import Cell, to_json
 
 _GROUP_COLUMNS = {
-    "day": "days.value ->> 0",
     "customer": "coalesce(customer_id, '')",
     "meter": "meter_id",
     "model": "coalesce(model, '')",
     "provider": "provider",
 }
 _EQUAL = ("customer_id", "meter_id", "run_id", "provider", "model", "status")
-_SUMS = """
-    count(*),
-    coalesce(sum(status = 'error'), 0),
-    coalesce(sum(input_tokens), 0),
-    coalesce(sum(output_tokens), 0),
-    coalesce(sum(cached_input_tokens), 0),
-    coalesce(sum(cost_nanos), 0),
-    coalesce(sum(charge_nanos), 0),
-    coalesce(sum(instr(flags, '"unpriced"') > 0), 0),
-    coalesce(sum(instr(flags, '"estimated"') > 0), 0)
-"""
-_DAYS = "json_each(:days) AS days CROSS JOIN"
+_REQUEST_SUMS = ", ".join(f"coalesce({text}, 0)" for text in SUMS_OF_REQUESTS)
+_ROLLUP_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in FIGURES)
 
 
-def requests_where(which: RequestFilter) -> tuple[list[str], dict[str, Cell]]:
-    """The conditions of a filter, and the values that they name."""
+def requests_where(
+    which: RequestFilter, *, instant: str = "created_us", since_us: int | None = None, until_us: int | None = None
+) -> tuple[list[str], dict[str, Cell]]:
+    """The conditions of a filter, and the values that they name. ``instant``: the column that lies in the range."""
     where: list[str] = []
     values: dict[str, Cell] = {}
     for column in _EQUAL:
@@ -45,9 +45,9 @@ def requests_where(which: RequestFilter) -> tuple[list[str], dict[str, Cell]]:
         pair = f"pair.key = :key_{number} AND pair.value = :value_{number}"
         where.append(f"EXISTS (SELECT 1 FROM json_each(metadata) AS pair WHERE {pair})")  # noqa: S608 - the names are ours
         values[f"key_{number}"], values[f"value_{number}"] = key, value
-    for name, comparison, instant_us in (("since_us", ">=", which.since_us), ("until_us", "<", which.until_us)):
+    for name, comparison, instant_us in (("since_us", ">=", since_us), ("until_us", "<", until_us)):
         if instant_us is not None:
-            where.append(f"created_us {comparison} :{name}")
+            where.append(f"{instant} {comparison} :{name}")
             values[name] = instant_us
     return where, values
 
@@ -58,39 +58,79 @@ def usage_lines(
     """See ``core.ports.Books.usage``; lines are sorted by their group."""
     check_grouping(by)
     days_zone = zone(time_zone)
-    where, values = requests_where(which)
-    source = "requests"
-    if "day" in by:
-        extent = f"SELECT min(created_us), max(created_us) FROM requests{_where(where)}"  # noqa: S608 - the names are ours
-        first_us, last_us = connection.execute(extent, values).fetchone()
-        if first_us is None:
-            return ()
-        days = days_between(first_us, last_us, days_zone)
-        values["days"] = to_json([[day.name, day.start_us, day.end_us] for day in days])
-        source = f"{_DAYS} requests"
-        where = [*where, "created_us >= days.value ->> 1", "created_us < days.value ->> 2"]
-    columns = [_GROUP_COLUMNS[name] for name in by]
-    group = f" GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}" if by else ""
-    sql = f"SELECT {', '.join([*columns, _SUMS])} FROM {source}{_where(where)}{group}"  # noqa: S608 - the names are ours
-    return tuple(_line(cells, len(by)) for cells in connection.execute(sql, values))
+    kind = next((name for name in by if name in PERIODS), None)
+    found: dict[tuple[str, ...], Figures] = {} if by else {(): NOTHING}
+    for period in _periods(connection, which, kind, days_zone):
+        for table, since_us, until_us in _parts(period, is_plain=_is_plain(which)):
+            for group, figures in _sums(connection, which, table, since_us, until_us, by, period.name):
+                found[group] = tuple(map(add, found.get(group, NOTHING), figures))
+    return tuple(_line(group, found[group]) for group in sorted(found) if found[group][0] or not by)
 
 
-def _where(conditions: list[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+def _is_plain(which: RequestFilter) -> bool:
+    """Whether the rollups know everything that is asked for."""
+    return which.run_id is None and which.status is None and which.flag is None and not which.metadata
 
 
-def _line(cells: tuple[str | int, ...], width: int) -> UsageLine:
-    group = tuple(str(cell) for cell in cells[:width])
-    requests, errors, fresh, output, cached, cost, charge, unpriced, estimated = (int(cell) for cell in cells[width:])
-    return UsageLine(
-        group=group,
-        requests=requests,
-        errors=errors,
-        input_tokens=fresh,
-        output_tokens=output,
-        cached_input_tokens=cached,
-        cost_nanos=cost,
-        charge_nanos=charge,
-        unpriced=unpriced,
-        estimated=estimated,
+def _periods(
+    connection: sqlite3.Connection, which: RequestFilter, kind: str | None, time_zone: ZoneInfo
+) -> list[Period]:
+    """The periods in which there can be requests of the filter, cut to its range; one where none is asked for."""
+    first_us, last_us = connection.execute(
+        "SELECT (SELECT min(bucket_us) FROM rollups), (SELECT max(bucket_us) FROM rollups)"
+    ).fetchone()
+    if first_us is None:
+        return []
+    first_us = first_us if which.since_us is None else max(first_us, which.since_us)
+    end_us = last_us + BUCKET_US if which.until_us is None else min(last_us + BUCKET_US, which.until_us)
+    if first_us >= end_us:
+        return []
+    if kind is None:
+        return [Period(name="", start_us=first_us, end_us=end_us)]
+    return [
+        Period(name=period.name, start_us=max(period.start_us, first_us), end_us=min(period.end_us, end_us))
+        for period in periods_between(kind, first_us, end_us - 1, time_zone)
+    ]
+
+
+def _parts(period: Period, *, is_plain: bool) -> list[tuple[str, int, int]]:
+    """What to read for a period: whole days and quarters of an hour as far as they fit in, requests at its ends."""
+    parts: list[tuple[str, int, int]] = []
+    todo = [(period.start_us, period.end_us)]
+    for table, span_us in ROLLUPS if is_plain else ():
+        left: list[tuple[int, int]] = []
+        for start_us, end_us in todo:
+            first_us, last_us = -(-start_us // span_us) * span_us, end_us // span_us * span_us
+            if first_us >= last_us:
+                left.append((start_us, end_us))
+                continue
+            parts.append((table, first_us, last_us))
+            left += [(start_us, first_us), (last_us, end_us)]
+        todo = left
+    return parts + [("requests", start_us, end_us) for start_us, end_us in todo if start_us < end_us]
+
+
+def _sums(
+    connection: sqlite3.Connection,
+    which: RequestFilter,
+    table: str,
+    since_us: int,
+    until_us: int,
+    by: tuple[str, ...],
+    period: str,
+) -> Iterator[tuple[tuple[str, ...], Figures]]:
+    is_rollup = table != "requests"
+    where, values = requests_where(
+        which, instant="bucket_us" if is_rollup else "created_us", since_us=since_us, until_us=until_us
     )
+    columns = [_GROUP_COLUMNS[name] for name in by if name not in PERIODS]
+    cells = ", ".join([*columns, _ROLLUP_SUMS if is_rollup else _REQUEST_SUMS])
+    group = f" GROUP BY {', '.join(columns)}" if columns else ""
+    sql = f"SELECT {cells} FROM {table} WHERE {' AND '.join(where)}{group}"  # noqa: S608 - the names are ours
+    for row in connection.execute(sql, values):
+        names = iter(row)
+        yield tuple(period if name in PERIODS else str(next(names)) for name in by), tuple(map(int, names))
+
+
+def _line(group: tuple[str, ...], figures: Figures) -> UsageLine:
+    return UsageLine(group=group, **dict(zip(FIGURES, figures, strict=True)))

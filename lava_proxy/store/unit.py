@@ -12,9 +12,10 @@ grown large.
 from collections.abc import Callable
 from typing import Any, cast
 
-from lava_proxy.core.entities import Entity, Event, JournalEntry, Transaction
+from lava_proxy.core.entities import Entity, Event, JournalEntry, RequestRecord, Transaction
 from lava_proxy.core.journal import GENESIS_HASH, link_hash
 from lava_proxy.core.ports import Decision
+from lava_proxy.core.rollups import Figures, RollupKey, add
 from lava_proxy.store.backend import Backend, Batch, Head, Put
 from lava_proxy.store.table import Cell, Key, Lookup, Table
 from lava_proxy.store.tables import TABLES, table_of
@@ -86,7 +87,9 @@ class Unit:
                 rows = [Put(row, known.get(key)) for key, row in self._dirty[kind].items()]
             if rows:
                 puts.append((table, rows))
-        self._backend.flush(Batch(entries=self._linked(), event_sequence=self._event_sequence, puts=puts))
+        self._backend.flush(
+            Batch(entries=self._linked(), event_sequence=self._event_sequence, puts=puts, rollups=self._rolled_up())
+        )
 
     def committed(self) -> None:
         """What was dirty is now what the file holds."""
@@ -172,6 +175,16 @@ class Unit:
             if unknown:
                 known.update(dict.fromkeys(unknown))
                 known.update((table.key_of(row), row) for row in self._backend.load(table, unknown))
+
+    def _rolled_up(self) -> dict[RollupKey, Figures]:
+        found: dict[RollupKey, Figures] = {}
+        known = self._known[RequestRecord]
+        for key, record in self._dirty[RequestRecord].items():
+            before = known.get(key)
+            if before is not None:
+                add(found, before, sign=-1)
+            add(found, record)
+        return found
 
     def _linked(self) -> list[JournalEntry]:
         entries = []

@@ -205,6 +205,9 @@ def test_usage_is_summed_by_what_is_asked(ledger: WritingLedger) -> None:
         input_tokens=110,
         output_tokens=5,
         cached_input_tokens=4,
+        cache_write_tokens=0,
+        reasoning_tokens=0,
+        uncovered_nanos=0,
         cost_nanos=3,
         charge_nanos=12,
         unpriced=1,
@@ -225,7 +228,7 @@ def test_usage_of_nothing_is_one_line_of_nothing_or_no_line(ledger: WritingLedge
 
 
 def test_usage_is_not_summed_by_what_does_not_exist(ledger: WritingLedger) -> None:
-    for by in (("weekday",), ("day", "day")):
+    for by in (("weekday",), ("day", "day"), ("day", "week")):
         with pytest.raises(InvalidInput):
             ledger.books().usage(ALL, by=by)
     with pytest.raises(InvalidInput):
