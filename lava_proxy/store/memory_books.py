@@ -135,9 +135,14 @@ class MemoryBooks:
         ]
         return found[:limit]
 
-    def after(self, sequence: int, *, limit: int) -> list[Event]:
+    def after(self, sequence: int, *, kinds: tuple[str, ...], limit: int) -> list[Event]:
         """See ``store.outbox.EventSource``."""
-        return [event for event in self.rows(Event) if event.sequence > sequence][:limit]
+        found = (event for event in self.rows(Event) if event.sequence > sequence)
+        return [event for event in found if not kinds or event.kind in kinds][:limit]
+
+    def last_event(self) -> int:
+        """See ``store.outbox.EventSource``."""
+        return len(self._state().rows[Event])
 
     def deliveries(self, *, consumer: str | None, state: str | None, limit: int) -> tuple[tuple[Event, Delivery], ...]:
         """See ``store.outbox.EventSource``."""
