@@ -80,7 +80,17 @@ def authority_ends(folder: Path) -> datetime.datetime:
         OSError: there is none, or it cannot be read.
         ValueError: the file is no certificate.
     """
-    return x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes()).not_valid_after_utc
+    return certificate_ends(folder / CERTIFICATE_FILE)
+
+
+def certificate_ends(file: Path) -> datetime.datetime:
+    """When the first certificate of a PEM file ends, UTC.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: the file is no certificate.
+    """
+    return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
 
 
 def ensure_home_key(file: Path) -> bytes:

@@ -73,6 +73,11 @@ class Home:
         """Calls noted while the ledger could not be written."""
         return self.folder / "spool"
 
+    @property
+    def key_file(self) -> Path:
+        """The home's own key: it opens what is sealed in the ledger."""
+        return self.folder / "home.key"
+
     def run_file(self, instance: str) -> Path:
         return self.run_folder / f"{instance}.json"
 

@@ -21,12 +21,17 @@ from lava_proxy.settings import Home, Settings
 
 if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.core.verify import Report
+    from lava_proxy.delivery.courier import Courier
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.alert_rules import AlertRules
+    from lava_proxy.services.alert_system import SystemPlaces
+    from lava_proxy.services.alerts import Alerts
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
+    from lava_proxy.services.destinations import Destinations
     from lava_proxy.services.holds import Holds
     from lava_proxy.services.instances import Instances
     from lava_proxy.services.keys import Keys
@@ -208,6 +213,78 @@ class House:
             clock=self.clock,
             ids=self.ids,
         )
+
+    @cached_property
+    def alert_rules(self) -> "AlertRules":
+        from lava_proxy.services.alert_rules import AlertRules
+
+        return AlertRules(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def alerts(self) -> "Alerts":
+        """Who looks whether any fires."""
+        from lava_proxy.services.alert_facts import AlertFactsReader
+        from lava_proxy.services.alert_system import SystemFactsReader
+        from lava_proxy.services.alerts import Alerts
+
+        return Alerts(
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=self.ids,
+            facts=AlertFactsReader(ledger=self.ledger, clock=self.clock),
+            system=SystemFactsReader(ledger=self.ledger, clock=self.clock, places=self._system_places()),
+        )
+
+    @cached_property
+    def destinations(self) -> "Destinations":
+        from lava_proxy import secrets
+        from lava_proxy.services.destinations import Destinations, Seals
+
+        file = self.home.key_file
+        return Destinations(
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=self.ids,
+            seals=Seals(
+                lambda text, purpose: secrets.seal(secrets.ensure_home_key(file), text, purpose=purpose),
+                lambda sealed, purpose: secrets.open_sealed(secrets.ensure_home_key(file), sealed, purpose=purpose),
+            ),
+            random_bytes=self._random_bytes,
+        )
+
+    @cached_property
+    def courier(self) -> "Courier":
+        """Who tells alerts to their destinations."""
+        from lava_proxy.delivery.courier import Courier
+
+        return Courier(ledger=self.ledger, clock=self.clock, ids=self.ids, open_address=self.destinations.address)
+
+    def _system_places(self) -> "SystemPlaces":
+        from lava_proxy import secrets
+        from lava_proxy.services.alert_system import SystemPlaces
+
+        own = self.settings.tls_cert
+        return SystemPlaces(
+            folder=self.home.folder,
+            spool_folder=self.home.spool_folder,
+            certificate_ends=lambda: [
+                secrets.authority_ends(self.home.ca_folder),
+                *([secrets.certificate_ends(own)] if own else []),
+            ],
+            backup_every_us=None,
+        )
+
+    def messenger(self) -> "Upkeep":
+        """What looks for alerts and tells them, on a thread of its own: a slow destination holds up nothing else."""
+        from lava_proxy.services.upkeep import Chore, Upkeep
+
+        chores = (
+            Chore(name="watch for alerts", every_seconds=2, do=self.alerts.watch),
+            Chore(name="look for alerts", every_seconds=30, do=self.alerts.look_regularly),
+            Chore(name="deliver alerts", every_seconds=2, do=self.courier.deliver),
+            Chore(name="beat the heart", every_seconds=2, do=self.courier.beat),
+        )
+        return Upkeep(chores, name="lava-messenger")
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":
         """Where calls are noted while the ledger cannot be written; ``None`` unless the operator chose to fail open."""

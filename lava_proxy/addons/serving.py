@@ -107,11 +107,13 @@ def _serve(house: House, settings: Settings) -> Iterator[Serving]:
         house.recover(instance_id)
         spool = house.spool(instance_id)
         calls = house.calls(instance_id, spool)
-        upkeep = house.upkeep(instance_id, calls, spool)
-        upkeep.start()
+        background = (house.upkeep(instance_id, calls, spool), house.messenger())
+        for upkeep in background:
+            upkeep.start()
         try:
             yield Serving(house=house, registered=registered, calls=calls, ca_file=str(make_authority(house.home)))
         finally:
-            upkeep.stop()
+            for upkeep in background:
+                upkeep.stop()
     finally:
         house.instances.end(registered)

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Entry] = {
     "holds": Entry("holds:app", "Credit set aside for calls in flight."),
     "prices": Entry("prices:app", "What providers charge."),
     "providers": Entry("providers:app", "Whose calls are metered."),
+    "alerts": Entry("alerts:app", "What is to be told, and what was."),
+    "destinations": Entry("destinations:app", "Where alerts are told."),
     "outbox": Entry("outbox:app", "Events on their way to others."),
     "config": Entry("config:app", "Settings of this home."),
 }

@@ -81,9 +81,9 @@ KINDS: dict[AlertKind, KindOfRule] = {
     AlertKind.HOLD_OVERDUE: KindOfRule(title="holds past their time", unit=Unit.COUNT, default=1, is_system=True),
     AlertKind.OUTBOX_BACKLOG: KindOfRule(title="undelivered events", unit=Unit.COUNT, default=1, is_system=True),
     AlertKind.CERTIFICATE_OLD: KindOfRule(
-        title="days until a certificate ends", unit=Unit.DAYS, fires_below=True, default=30, is_system=True
+        title="a certificate ends in", unit=Unit.DAYS, fires_below=True, default=30, is_system=True
     ),
-    AlertKind.BACKUP_OLD: KindOfRule(title="days since the last backup", unit=Unit.DAYS, default=2, is_system=True),
+    AlertKind.BACKUP_OLD: KindOfRule(title="a backup is overdue by", unit=Unit.DAYS, default=1, is_system=True),
     AlertKind.SPOOL_WAITING: KindOfRule(
         title="spool files not booked", unit=Unit.COUNT, default=1, is_system=True, severity=Severity.CRITICAL
     ),
@@ -151,7 +151,7 @@ class SystemFacts(Struct, frozen=True, kw_only=True):
     holds_overdue: int | None = None
     undelivered: int | None = None
     certificate_days: int | None = None
-    backup_age_days: int | None = None
+    backup_overdue_days: int | None = None
     spool_files: int | None = None
     read_us: int
 
@@ -280,7 +280,7 @@ def _of_system(kind: AlertKind, facts: SystemFacts) -> Reading | None:
         AlertKind.HOLD_OVERDUE: facts.holds_overdue,
         AlertKind.OUTBOX_BACKLOG: facts.undelivered,
         AlertKind.CERTIFICATE_OLD: facts.certificate_days,
-        AlertKind.BACKUP_OLD: facts.backup_age_days,
+        AlertKind.BACKUP_OLD: facts.backup_overdue_days,
         AlertKind.SPOOL_WAITING: facts.spool_files,
     }.get(kind)
     return None if value is None else Reading(value=value)

@@ -202,7 +202,7 @@ WRONG = SystemFacts(
     holds_overdue=1,
     undelivered=1,
     certificate_days=29,
-    backup_age_days=2,
+    backup_overdue_days=1,
     spool_files=1,
     read_us=0,
 )
@@ -212,7 +212,7 @@ WELL = SystemFacts(
     holds_overdue=0,
     undelivered=0,
     certificate_days=30,
-    backup_age_days=1,
+    backup_overdue_days=0,
     spool_files=0,
     read_us=0,
 )
