@@ -209,6 +209,15 @@ class Settings(BaseSettings):
     log_file: FilePath | None = None
     """Where the log goes. Unset: standard error in the foreground, `logs/<instance>.log` in the home when detached."""
 
+    backup_folder: FilePath | None = None
+    """Where a running proxy puts backups by itself. Unset: it makes none. Needs `backup_passphrase_file`."""
+    backup_every_hours: int = Field(default=24, ge=1)
+    """How often."""
+    backup_keep: int = Field(default=7, ge=1)
+    """How many of its own backups stay in the folder; older ones are deleted after a new one is made."""
+    backup_passphrase_file: FilePath | None = None
+    """A file whose first line is the passphrase under which backups seal the home's keys."""
+
     @property
     def connect_rules(self) -> tuple[ConnectTo, ...]:
         return tuple(parse_connect_to(rule) for rule in self.connect_to)
@@ -228,6 +237,12 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together: give both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _check_backups(self) -> "Settings":
+        if self.backup_folder is not None and self.backup_passphrase_file is None:
+            raise ValueError("backup_folder needs backup_passphrase_file: backups seal the home's keys")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -241,7 +256,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-_PATH_KEYS = ("tls_cert", "tls_key", "upstream_ca", "log_file")
+_PATH_KEYS = ("tls_cert", "tls_key", "upstream_ca", "log_file", "backup_folder", "backup_passphrase_file")
 
 
 def load_settings(home: Home, overrides: Mapping[str, object] | None = None) -> Settings:

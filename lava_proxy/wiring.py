@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.alert_rules import AlertRules
     from lava_proxy.services.alert_system import SystemPlaces
     from lava_proxy.services.alerts import Alerts
+    from lava_proxy.services.backups import Backups, Restored, Schedule
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
@@ -271,7 +272,28 @@ class House:
                 secrets.authority_ends(self.home.ca_folder),
                 *([secrets.certificate_ends(own)] if own else []),
             ],
-            backup_every_us=None,
+            backup_every_us=schedule.every_us if (schedule := self._backup_schedule()) else None,
+        )
+
+    @cached_property
+    def backups(self) -> "Backups":
+        from lava_proxy.services.backups import Backups, Tools
+        from lava_proxy.store import copy_ledger
+
+        tools = Tools(copy_ledger, _seal_with_passphrase, _open_with_passphrase)
+        return Backups(ledger=self.ledger, clock=self.clock, home=self.home, tools=tools)
+
+    def _backup_schedule(self) -> "Schedule | None":
+        from lava_proxy.services.backups import Schedule
+
+        settings = self.settings
+        if settings.backup_folder is None or settings.backup_passphrase_file is None:
+            return None
+        return Schedule(
+            folder=settings.backup_folder,
+            every_us=settings.backup_every_hours * 3600 * 1_000_000,
+            keep=settings.backup_keep,
+            passphrase_file=settings.backup_passphrase_file,
         )
 
     def messenger(self) -> "Upkeep":
@@ -285,6 +307,16 @@ class House:
             Chore(name="beat the heart", every_seconds=2, do=self.courier.beat),
         )
         return Upkeep(chores, name="lava-messenger")
+
+    def keeper(self) -> "Upkeep | None":
+        """What makes backups, where they are scheduled, on a thread of its own: a large ledger takes its time."""
+        from lava_proxy.services.upkeep import Chore, Upkeep
+
+        schedule = self._backup_schedule()
+        if schedule is None:
+            return None
+        chore = Chore(name="back up", every_seconds=20, do=lambda: self.backups.make_due(schedule))
+        return Upkeep((chore,), name="lava-keeper")
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":
         """Where calls are noted while the ledger cannot be written; ``None`` unless the operator chose to fail open."""
@@ -427,6 +459,43 @@ def make_home(home: Home, settings: Settings, *, mode: Mode | None = None) -> Ma
         key_text=furnished.key_text,
         authority_file=make_authority(home),
     )
+
+
+def restore_home(file: Path, home: Home, passphrase: str, *, actor: str) -> "Restored":
+    """A home made from a backup, with an id of its own, paused. Nothing is written where the backup is not sound.
+
+    Raises:
+        Refused: something is there already.
+        InvalidBackup, WrongPassphrase, LedgerTooNew, LedgerUnavailable
+    """
+    from lava_proxy.core.errors import InvalidBackup
+    from lava_proxy.services.backup_file import Manifest
+    from lava_proxy.services.backups import make_own, restore
+    from lava_proxy.store import integrity
+
+    def finish(made: Home, manifest: Manifest) -> str:
+        problems = integrity(made.ledger_file, thorough=True).problems
+        if problems:
+            raise InvalidBackup(f"The backup's ledger is damaged: {problems[0]}.", hint="Nothing was written.")
+        _make_folders(made)
+        with House(made, Settings()) as house:
+            new_id = make_own(house.ledger, manifest, clock=house.clock, ids=house.ids, actor=actor)
+        make_authority(made)
+        return new_id
+
+    return restore(file, home, passphrase, unseal=_open_with_passphrase, finish=finish)
+
+
+def _seal_with_passphrase(passphrase: str, text: bytes, purpose: str) -> bytes:
+    from lava_proxy import secrets
+
+    return secrets.seal_with_passphrase(passphrase, text, purpose=purpose)
+
+
+def _open_with_passphrase(passphrase: str, sealed: bytes, purpose: str) -> bytes:
+    from lava_proxy import secrets
+
+    return secrets.open_with_passphrase(passphrase, sealed, purpose=purpose)
 
 
 def make_authority(home: Home) -> Path:
