@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
     from lava_proxy.services.destinations import Destinations
+    from lava_proxy.services.exports import Exports
     from lava_proxy.services.holds import Holds
     from lava_proxy.services.instances import Instances
     from lava_proxy.services.keys import Keys
@@ -182,6 +183,12 @@ class House:
         from lava_proxy.services.usage import UsageReports
 
         return UsageReports(ledger=self.ledger)
+
+    @cached_property
+    def exports(self) -> "Exports":
+        from lava_proxy.services.exports import Exports
+
+        return Exports(ledger=self.ledger, credits=self.credits)
 
     @cached_property
     def holds(self) -> "Holds":

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "backup": Entry("backup:backup", "Write a backup of this home to a file, while calls go on."),
     "restore": Entry("backup:restore", "Make a home from a backup; it waits to be resumed."),
     "resume": Entry("backup:resume", "Let a restored home send payments, usage and webhooks again."),
+    "export": Entry("export:app", "Requests, postings and statements as CSV, JSON lines or Parquet."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:usage", "Sum up requests by day, customer, meter, model or provider."),
     "customers": Entry("customers:app", "Whom you bill."),
