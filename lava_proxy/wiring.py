@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.adjustments import Adjustments
     from lava_proxy.services.alert_rules import AlertRules
     from lava_proxy.services.alert_system import SystemPlaces
     from lava_proxy.services.alerts import Alerts
@@ -221,6 +222,12 @@ class House:
             clock=self.clock,
             ids=self.ids,
         )
+
+    @cached_property
+    def adjustments(self) -> "Adjustments":
+        from lava_proxy.services.adjustments import Adjustments
+
+        return Adjustments(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
     def alert_rules(self) -> "AlertRules":
