@@ -25,6 +25,8 @@ from lava_proxy.core.identity import Anonymous, UnknownCustomer
 from lava_proxy.core.money import parse_amount
 
 ENV_PREFIX = "LAVA_"
+CODE_TABLES = ("meters", "plans", "bundles", "alerts")
+"""Tables of ``lava.toml`` that are no settings: `lava apply` brings them into the ledger."""
 OTHER_VARIABLES = frozenset(
     {"home", "customer", "meter", "run_id", "proxy_url", "base_url", "secret_key", "shared", "no_color"}
 )
@@ -355,6 +357,8 @@ def _read_file(home: Home) -> dict[str, object]:
         raise InvalidSettings(f"{file}: not valid TOML: {error}", field="") from error
     except OSError as error:
         raise InvalidSettings(f"{file}: cannot be read: {error.strerror}", field="") from error
+    for table in CODE_TABLES:
+        values.pop(table, None)
     for key in values:
         _check_key(key, place=str(file))
     for key in _PATH_KEYS:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.alert_rules import AlertRules
     from lava_proxy.services.alert_system import SystemPlaces
     from lava_proxy.services.alerts import Alerts
+    from lava_proxy.services.as_code import AsCode
     from lava_proxy.services.backups import Backups, Restored, Schedule
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
@@ -249,6 +250,15 @@ class House:
             facts=AlertFactsReader(ledger=self.ledger, clock=self.clock),
             system=SystemFactsReader(ledger=self.ledger, clock=self.clock, places=self._system_places()),
         )
+
+    @cached_property
+    def as_code(self) -> "AsCode":
+        """What `lava apply` and `lava pull` know, in the order in which it is made."""
+        from lava_proxy.services.as_code import AsCode
+        from lava_proxy.services.code_alerts import AlertRuleKind
+        from lava_proxy.services.code_meters import MeterKind
+
+        return AsCode((MeterKind(self.meters), AlertRuleKind(self.alert_rules, self.customers)))
 
     @cached_property
     def destinations(self) -> "Destinations":

@@ -28,6 +28,8 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("backup:restore", "Make a home from a backup; it waits to be resumed."),
     "resume": Entry("backup:resume", "Let a restored home send payments, usage and webhooks again."),
     "export": Entry("export:app", "Requests, postings and statements as CSV, JSON lines or Parquet."),
+    "apply": Entry("as_code:apply", "Bring meters and alerts to what a file says."),
+    "pull": Entry("as_code:pull", "Write meters and alerts as such a file."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:usage", "Sum up requests by day, customer, meter, model or provider."),
     "customers": Entry("customers:app", "Whom you bill."),
