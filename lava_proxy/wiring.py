@@ -239,6 +239,9 @@ class House:
     @cached_property
     def alerts(self) -> "Alerts":
         """Who looks whether any fires."""
+        return self._alerts(proxy=None)
+
+    def _alerts(self, proxy: str | None) -> "Alerts":
         from lava_proxy.services.alert_facts import AlertFactsReader
         from lava_proxy.services.alert_system import SystemFactsReader
         from lava_proxy.services.alerts import Alerts
@@ -248,7 +251,7 @@ class House:
             clock=self.clock,
             ids=self.ids,
             facts=AlertFactsReader(ledger=self.ledger, clock=self.clock),
-            system=SystemFactsReader(ledger=self.ledger, clock=self.clock, places=self._system_places()),
+            system=SystemFactsReader(ledger=self.ledger, clock=self.clock, places=self._system_places(proxy)),
         )
 
     @cached_property
@@ -284,7 +287,7 @@ class House:
 
         return Courier(ledger=self.ledger, clock=self.clock, ids=self.ids, open_address=self.destinations.address)
 
-    def _system_places(self) -> "SystemPlaces":
+    def _system_places(self, proxy: str | None) -> "SystemPlaces":
         from lava_proxy import secrets
         from lava_proxy.services.alert_system import SystemPlaces
 
@@ -297,6 +300,7 @@ class House:
                 *([secrets.certificate_ends(own)] if own else []),
             ],
             backup_every_us=schedule.every_us if (schedule := self._backup_schedule()) else None,
+            proxy=proxy,
         )
 
     @cached_property
@@ -324,9 +328,10 @@ class House:
         """What looks for alerts and tells them, on a thread of its own: a slow destination holds up nothing else."""
         from lava_proxy.services.upkeep import Chore, Upkeep
 
+        alerts = self._alerts(proxy=self.settings.instance)
         chores = (
-            Chore(name="watch for alerts", every_seconds=2, do=self.alerts.watch),
-            Chore(name="look for alerts", every_seconds=30, do=self.alerts.look_regularly),
+            Chore(name="watch for alerts", every_seconds=2, do=alerts.watch),
+            Chore(name="look for alerts", every_seconds=30, do=alerts.look_regularly),
             Chore(name="deliver alerts", every_seconds=2, do=self.courier.deliver),
             Chore(name="beat the heart", every_seconds=2, do=self.courier.beat),
         )

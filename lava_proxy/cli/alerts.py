@@ -91,13 +91,15 @@ def list_alerts(
     lava alerts list --firing
     """
     with open_house(home) as house:
+        from lava_proxy.core.alerts import subject_name
         from lava_proxy.services.alert_documents import alert_json
 
         subject = house.customers.get(customer).customer_id if customer else None
         found = house.alert_rules.history(limit=limit, subject=subject, firing_only=firing)
+        names = house.alert_rules.reference_ids(found)
         out = output(house, json)
         if json:
-            out.page([alert_json(alert) for alert in found], None)
+            out.page([alert_json(alert, reference_id=names.get(alert.subject)) for alert in found], None)
             return
         zone = zone_of(None, house.settings)
         rows = [
@@ -106,7 +108,7 @@ def list_alerts(
                 alert.alert_id,
                 alert.severity,
                 alert.slug,
-                alert.message,
+                f"{subject_name(alert.subject, names.get(alert.subject))}: {alert.message}",
                 when(alert.resolved_us, zone),
             )
             for alert in found

@@ -63,7 +63,7 @@ class AlertRule(Struct, frozen=True, kw_only=True):
 
 
 class AlertState(Struct, frozen=True, kw_only=True):
-    """Where a rule stands with one subject (a customer's id, ``total``, ``system``). None yet: not firing."""
+    """Where a rule stands with one subject (a customer's id, ``total``, ``system``, ``system:<proxy>``). None yet: not firing."""
 
     rule_id: AlertRuleId
     subject: str
@@ -85,6 +85,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     subject: str
     severity: str
     message: str
+    """Without a name, which is looked up when it is told."""
     value: int
     threshold: int
     fired_us: int

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertScope, AlertState
 from lava_proxy.core.alert_units import Unit, show
 from lava_proxy.core.entities import Entity, Event
-from lava_proxy.core.ids import AlertId, AlertRuleId, EventId
+from lava_proxy.core.ids import AlertId, AlertRuleId, CustomerId, EventId
 from lava_proxy.core.instants import format_instant
 
 TOTAL = "total"
 SYSTEM = "system"
+_OF_PROCESS = "system:"
 FIRED = "alert.fired"
 RESOLVED = "alert.resolved"
 ALERT_EVENTS = (FIRED, RESOLVED)
@@ -126,8 +127,6 @@ class AlertFacts(Struct, frozen=True, kw_only=True):
 
     subject: str
     """A customer's id, or ``total``."""
-    name: str = ""
-    """As people know the customer."""
     plan_id: str | None = None
     day: str = ""
     """The UTC day that ``…_day…`` is about."""
@@ -146,6 +145,8 @@ class AlertFacts(Struct, frozen=True, kw_only=True):
 class SystemFacts(Struct, frozen=True, kw_only=True):
     """What rules about the system look at. ``None``: not known here, or not in use."""
 
+    subject: str = SYSTEM
+    """``system``, which all processes see alike; ``system:<name>`` for what the proxy of this name alone can know."""
     disk_free_bytes: int | None = None
     writer_lag_us: int | None = None
     holds_overdue: int | None = None
@@ -154,14 +155,6 @@ class SystemFacts(Struct, frozen=True, kw_only=True):
     backup_overdue_days: int | None = None
     spool_files: int | None = None
     read_us: int
-
-    @property
-    def subject(self) -> str:
-        return SYSTEM
-
-    @property
-    def name(self) -> str:
-        return "this home"
 
 
 type Facts = AlertFacts | SystemFacts
@@ -245,7 +238,7 @@ def evaluate(rule: AlertRule, facts: Facts, standing: Standing, stamp: AlertStam
     fires = is_crossed(rule, reading)
     if fires == was_firing and not (fires and state is not None and state.epoch != reading.epoch):
         return ()
-    cleared = clear(standing, stamp, name=facts.name) if was_firing else ()
+    cleared = clear(standing, stamp) if was_firing else ()
     if not fires:
         return cleared
     alert = _alert(rule, facts, reading, stamp)
@@ -258,10 +251,10 @@ def evaluate(rule: AlertRule, facts: Facts, standing: Standing, stamp: AlertStam
         changed_us=stamp.now_us,
     )
     resolved = tuple(row for row in cleared if not isinstance(row, AlertState))
-    return (*resolved, state, alert, _event(FIRED, alert, stamp.fired_event_id, facts.name, stamp.now_us))
+    return (*resolved, state, alert, _event(FIRED, alert, stamp.fired_event_id, stamp.now_us))
 
 
-def clear(standing: Standing, stamp: AlertStamp, *, name: str = "") -> tuple[Entity, ...]:
+def clear(standing: Standing, stamp: AlertStamp) -> tuple[Entity, ...]:
     """What is to be written when a condition has cleared, or its rule is deleted; nothing where it does not fire."""
     state, alert = standing.state, standing.alert
     if state is None or not state.is_firing:
@@ -270,7 +263,7 @@ def clear(standing: Standing, stamp: AlertStamp, *, name: str = "") -> tuple[Ent
     if alert is None or alert.resolved_us is not None:
         return (quiet,)
     resolved = replace(alert, resolved_us=stamp.now_us)
-    return (quiet, resolved, _event(RESOLVED, resolved, stamp.resolved_event_id, name, stamp.now_us))
+    return (quiet, resolved, _event(RESOLVED, resolved, stamp.resolved_event_id, stamp.now_us))
 
 
 def _of_system(kind: AlertKind, facts: SystemFacts) -> Reading | None:
@@ -326,7 +319,6 @@ def _alert(rule: AlertRule, facts: Facts, reading: Reading, stamp: AlertStamp) -
     about = KINDS[rule.kind]
     relation = "below" if about.fires_below else "reached"
     value, threshold = show(reading.value, about.unit), show(rule.threshold, about.unit)
-    who = "all calls" if facts.subject == TOTAL else facts.name or facts.subject
     return Alert(
         alert_id=stamp.alert_id,
         rule_id=rule.rule_id,
@@ -334,27 +326,42 @@ def _alert(rule: AlertRule, facts: Facts, reading: Reading, stamp: AlertStamp) -
         kind=rule.kind,
         subject=facts.subject,
         severity=about.severity.value,
-        message=f"{who}: {about.title} {value} ({relation} {threshold})",
+        message=f"{about.title} {value} ({relation} {threshold})",
         value=reading.value,
         threshold=rule.threshold,
         fired_us=stamp.now_us,
     )
 
 
-def _event(kind: str, alert: Alert, event_id: EventId, name: str, now_us: int) -> Event:
+def _event(kind: str, alert: Alert, event_id: EventId, now_us: int) -> Event:
     return Event(
         event_id=event_id,
         kind=kind,
         key=f"{kind}:{alert.alert_id}",
-        payload=json.dumps(alert_document(alert, name=name), separators=(",", ":")),
+        payload=json.dumps(alert_document(alert), separators=(",", ":")),
         created_us=now_us,
     )
 
 
-def alert_document(alert: Alert, *, name: str = "") -> dict[str, str | None]:
-    """An alert as it is told to others."""
+def customer_of(subject: str) -> CustomerId | None:
+    """The customer that an alert is about, if it is about one."""
+    return None if subject in (TOTAL, SYSTEM) or subject.startswith(_OF_PROCESS) else CustomerId(subject)
+
+
+def subject_name(subject: str, reference_id: str | None) -> str:
+    """For people. A customer's name is looked up when it is told: what is kept must not outlive the customer's erasure."""
+    if subject == TOTAL:
+        return "all calls"
+    if subject == SYSTEM:
+        return "this home"
+    if subject.startswith(_OF_PROCESS):
+        return f"proxy {subject.removeprefix(_OF_PROCESS)}"
+    return reference_id or subject
+
+
+def alert_document(alert: Alert) -> dict[str, str | None]:
+    """An alert as it is told to others, with ids in place of names."""
     unit = KINDS[alert.kind].unit
-    is_customer = alert.subject not in (TOTAL, SYSTEM)
     return {
         "alert_id": alert.alert_id,
         "state": "fired" if alert.resolved_us is None else "resolved",
@@ -363,8 +370,7 @@ def alert_document(alert: Alert, *, name: str = "") -> dict[str, str | None]:
         "severity": alert.severity,
         "message": alert.message,
         "subject": alert.subject,
-        "customer_id": alert.subject if is_customer else None,
-        "customer": (name or None) if is_customer else None,
+        "customer_id": customer_of(alert.subject),
         "value": show(alert.value, unit),
         "threshold": show(alert.threshold, unit),
         "fired_at": format_instant(alert.fired_us),

@@ -11,7 +11,7 @@ from msgspec import Struct
 from lava_proxy.core.alert_rows import Destination, DestinationKind, DestinationStatus
 from lava_proxy.core.alerts import ALERT_EVENTS
 from lava_proxy.core.destinations import Address
-from lava_proxy.core.entities import Delivery, Event
+from lava_proxy.core.entities import Customer, Delivery, Event
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.ids import EventId
 from lava_proxy.core.instants import format_instant
@@ -21,7 +21,7 @@ from lava_proxy.delivery.answer import Answer
 from lava_proxy.delivery.chat import send_pagerduty, send_slack
 from lava_proxy.delivery.http import send
 from lava_proxy.delivery.mail import send_mail
-from lava_proxy.delivery.message import Message, read_message, trial_message
+from lava_proxy.delivery.message import Message, named, read_message, trial_message
 from lava_proxy.delivery.webhook import send_webhook
 
 log = logging.getLogger(__name__)
@@ -155,13 +155,22 @@ class Courier:
             if not claimed:
                 break
             (event,) = claimed
-            answer = _send(event, send_to) if event.created_us >= since_us else _BEFORE
+            answer = self._send(event, send_to) if event.created_us >= since_us else _BEFORE
             if not answer.is_ok:
                 self._put_off(consumer, event.event_id, answer)
                 return sent, 1  # what refuses one will hardly take the next
             outbox.done(consumer, event.event_id)
             sent += answer is not _BEFORE
         return sent, 0
+
+    def _send(self, event: Event, send_to: Callable[[Message], Answer]) -> Answer:
+        try:
+            message = read_message(event)
+        except msgspec.MsgspecError as error:
+            return Answer(is_ok=False, text=f"not an alert: {error}", is_final=True)
+        customer_id = message.customer_id
+        customer = self._ledger.read(lambda rows: rows.get(Customer, customer_id)) if customer_id else None
+        return send_to(named(message, customer.reference_id if customer else None))
 
     def _put_off(self, consumer: str, event_id: EventId, answer: Answer) -> None:
         delivery = self._ledger.read(lambda rows: rows.get(Delivery, consumer, event_id))
@@ -181,14 +190,6 @@ _BEFORE = Answer(is_ok=True, text="it happened before the destination was made")
 def consumer_of(destination: Destination) -> str:
     """Under which name the outbox knows it."""
     return f"alerts:{destination.destination_id}"
-
-
-def _send(event: Event, send_to: Callable[[Message], Answer]) -> Answer:
-    try:
-        message = read_message(event)
-    except msgspec.MsgspecError as error:
-        return Answer(is_ok=False, text=f"not an alert: {error}", is_final=True)
-    return send_to(message)
 
 
 def _log(message: Message) -> Answer:

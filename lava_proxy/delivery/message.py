@@ -2,8 +2,9 @@
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lava_proxy.core.alerts import Severity
+from lava_proxy.core.alerts import Severity, subject_name
 from lava_proxy.core.entities import Event
 
 
@@ -34,11 +35,18 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 def read_message(event: Event) -> Message:
-    """
+    """Without the customer's name, which ``named`` gives it.
+
     Raises:
         msgspec.MsgspecError: the payload is not an alert's.
     """
-    return msgspec.structs.replace(msgspec.json.decode(event.payload, type=Message), event_id=event.event_id)
+    return replace(msgspec.json.decode(event.payload, type=Message), event_id=event.event_id)
+
+
+def named(message: Message, reference_id: str | None) -> Message:
+    """For people: whom it is about, by the name of today."""
+    who = subject_name(message.subject, reference_id)
+    return replace(message, customer=reference_id, message=f"{who}: {message.message}")
 
 
 def trial_message(*, event_id: str, at: str) -> Message:

@@ -2,12 +2,18 @@
 
 from lava_proxy.core.alert_rows import Alert, AlertRule, Destination
 from lava_proxy.core.alert_units import write_threshold
-from lava_proxy.core.alerts import BUILT_IN, KINDS, alert_document
+from lava_proxy.core.alerts import BUILT_IN, KINDS, alert_document, subject_name
 from lava_proxy.services.documents import Document, instant
 
 
-def alert_json(alert: Alert) -> Document:
-    return dict(alert_document(alert))
+def alert_json(alert: Alert, *, reference_id: str | None) -> Document:
+    """With the customer's name, as it is now."""
+    document: Document = dict(alert_document(alert))
+    return {
+        **document,
+        "customer": reference_id,
+        "message": f"{subject_name(alert.subject, reference_id)}: {alert.message}",
+    }
 
 
 def rule_document(rule: AlertRule, *, firing: int | None = None) -> Document:

@@ -69,7 +69,7 @@ class AlertFactsReader:
             days = self._days(books, customers, now_us) if needs.days else {}
             past = self._trailing(books, now_us) if needs.trailing else []
             credit = _credit(books, customers, is_some=only is not None) if needs.credit else {}
-            for customer_id, customer in customers.items():
+            for customer_id in customers:
                 wallet = credit.get(customer_id, _NO_CREDIT)
                 billing = BillingFacts()
                 if needs.billing:
@@ -79,7 +79,6 @@ class AlertFactsReader:
                     )
                 yield replace(
                     _of_day(customer_id, days.get(customer_id), needs, now_us),
-                    name=customer.reference_id or customer_id,
                     plan_id=billing.plan_id,
                     balance_nanos=_balance(wallet, now_us),
                     cycle=billing.cycle,

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertRuleStatus, AlertScope, AlertState
 from lava_proxy.core.alert_units import Unit, read_threshold, show
-from lava_proxy.core.alerts import BUILT_IN, KINDS, AlertStamp, Standing, clear
-from lava_proxy.core.entities import Entity
+from lava_proxy.core.alerts import BUILT_IN, KINDS, AlertStamp, Standing, clear, customer_of
+from lava_proxy.core.entities import Customer, Entity
 from lava_proxy.core.errors import Conflict, InvalidInput, NotFound
 from lava_proxy.core.ids import AlertId, AlertRuleId, EventId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
@@ -91,13 +91,23 @@ class AlertRules:
         return self._ledger.read(load)
 
     def history(self, *, limit: int = 50, subject: str | None = None, firing_only: bool = False) -> tuple[Alert, ...]:
-        """What fired, newest first."""
+        """What fired, newest first; messages without names."""
         wanted = (
             alert
             for alert in self._ledger.books().rows(Alert)
             if subject in (None, alert.subject) and not (firing_only and alert.resolved_us is not None)
         )
         return tuple(reversed(deque(wanted, maxlen=limit)))
+
+    def reference_ids(self, alerts: tuple[Alert, ...]) -> dict[str, str | None]:
+        """Of the customers that these are about, by subject."""
+        ids = {alert.subject: customer_id for alert in alerts if (customer_id := customer_of(alert.subject))}
+
+        def load(rows: Rows) -> dict[str, str | None]:
+            found = {subject: rows.get(Customer, customer_id) for subject, customer_id in ids.items()}
+            return {subject: customer.reference_id if customer else None for subject, customer in found.items()}
+
+        return self._ledger.read(load)
 
     def create(self, terms: AlertTerms, *, by: By) -> Answer[AlertRule]:
         """
@@ -233,7 +243,7 @@ def _new_rule(rows: Rows, terms: AlertTerms, threshold: int, rule_id: AlertRuleI
     elif terms.customer is not None:
         customer = require_customer(rows, terms.customer)
         scope, target = AlertScope.CUSTOMER, customer.customer_id
-        name = customer.reference_id or customer.customer_id
+        name = customer.customer_id[-6:]  # a rule's name outlives the customer's erasure
     elif terms.plan is not None:
         scope, target, name = AlertScope.PLAN, terms.plan, terms.plan
     elif terms.is_total:

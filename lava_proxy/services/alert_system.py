@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lava_proxy.core.alert_units import DAY_US
-from lava_proxy.core.alerts import SystemFacts
+from lava_proxy.core.alerts import SYSTEM, SystemFacts
 from lava_proxy.core.entities import DeliveryState, HomeFact
 from lava_proxy.core.instants import to_datetime
 from lava_proxy.core.ports import Clock, Ledger
@@ -28,6 +28,8 @@ class SystemPlaces(Struct, frozen=True, kw_only=True):
     certificate_ends: Callable[[], list[datetime]]
     backup_every_us: int | None
     """How often backups are scheduled; ``None``: they are not."""
+    proxy: str | None = None
+    """The name of the proxy that this process is, if it is one."""
 
 
 class SystemFactsReader:
@@ -35,12 +37,11 @@ class SystemFactsReader:
         self._ledger, self._clock, self._places = ledger, clock, places
         self._since_us = clock.now_us()
 
-    def read(self) -> SystemFacts:
-        """As this process sees it; the writer's lag is its own."""
+    def read(self) -> tuple[SystemFacts, ...]:
+        """What all processes see alike, and what a proxy alone knows of itself: two would contradict each other."""
         now_us = self._clock.now_us()
-        return SystemFacts(
+        shared = SystemFacts(
             disk_free_bytes=shutil.disk_usage(self._places.folder).free,
-            writer_lag_us=self._ledger.backlog().oldest_us,
             holds_overdue=self._overdue(now_us),
             undelivered=self._undelivered(now_us),
             certificate_days=self._certificate_days(now_us),
@@ -48,6 +49,11 @@ class SystemFactsReader:
             spool_files=self._spooled(),
             read_us=now_us,
         )
+        proxy = self._places.proxy
+        if proxy is None:
+            return (shared,)
+        lag_us = self._ledger.backlog().oldest_us
+        return shared, SystemFacts(subject=f"{SYSTEM}:{proxy}", writer_lag_us=lag_us, read_us=now_us)
 
     def _overdue(self, now_us: int) -> int:
         """Holds past their time, and not by the sweep's next round."""

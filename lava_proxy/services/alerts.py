@@ -60,7 +60,7 @@ class Alerts:
             LedgerUnavailable
         """
         rules = self._ledger.read(active_rules)
-        system = self.take(rules, [self._system.read()])
+        system = self.take(rules, self._system.read())
         money = [rule for rule in rules if rule.scope is not AlertScope.SYSTEM]
         if not money:
             return system

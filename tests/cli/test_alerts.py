@@ -12,7 +12,7 @@ from tests.support.receivers import http_receiver, mail_server
 def test_alerts_from_first_to_last(lava: Lava) -> None:
     lava("customers", "create", "acme")
     lava("credits", "grant", "acme", "3")
-    made = lava("alerts", "create", "balance_below", "--threshold", "5.00", "--customer", "acme", "--json").document
+    made = lava("alerts", "create", "balance_below", "--threshold", "5.00", "--customer", "acme", "--name", "balance-below-acme", "--json").document
     assert (made["name"], made["threshold"], made["scope"]) == ("balance-below-acme", "5.00", "customer")
     assert lava("alerts", "list").rows == []
     assert lava("alerts", "check", "--json").document["changed"] == 1

@@ -79,7 +79,7 @@ class Watch:
 
 
 def facts(**known: object) -> AlertFacts:
-    return replace(AlertFacts(subject=ACME, name="acme", day="2026-01-01", read_us=0), **known)
+    return replace(AlertFacts(subject=ACME, day="2026-01-01", read_us=0), **known)
 
 
 def balance(dollars: int) -> AlertFacts:
@@ -92,7 +92,7 @@ def test_a_rule_fires_once_at_the_crossing_and_again_after_it_cleared() -> None:
     assert told == ["", "", "+", "", "", "-", "+", ""]
     first, second = watch.alerts.values()
     assert (first.resolved_us, second.resolved_us) == (60, None)
-    assert first.message == "acme: balance $4.00 (below $5.00)"
+    assert first.message == "balance $4.00 (below $5.00)"
 
 
 def test_what_is_not_known_changes_nothing() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertState
 from lava_proxy.core.alert_units import DAY_US
-from lava_proxy.core.alerts import AlertFacts, CycleFacts, PaymentFacts
+from lava_proxy.core.alerts import AlertFacts, CycleFacts, PaymentFacts, subject_name
 from lava_proxy.core.entities import Event, GrantSource, RateType, Tier, TierUnit
 from lava_proxy.core.errors import Conflict, CustomerNotFound, InvalidInput, NotFound
 from lava_proxy.core.ids import EventId
@@ -60,8 +60,10 @@ def rule(house: House, kind: AlertKind, threshold: str | None = None, **more: ob
 
 def fired(house: House) -> list[str]:
     """What fired, oldest first; those that have cleared in brackets."""
-    found = reversed(house.alert_rules.history())
-    return [a.message if a.resolved_us is None else f"({a.message})" for a in found]
+    found = house.alert_rules.history()
+    names = house.alert_rules.reference_ids(found)
+    texts = [(alert, f"{subject_name(alert.subject, names.get(alert.subject))}: {alert.message}") for alert in found]
+    return [text if alert.resolved_us is None else f"({text})" for alert, text in reversed(texts)]
 
 
 def test_each_call_ends_in_a_look_at_its_customer_alone(house: House, traffic: Traffic) -> None:
@@ -115,7 +117,7 @@ def new_process(house: House) -> Alerts:
         clock=house.clock,
         ids=house.ids,
         facts=AlertFactsReader(ledger=house.ledger, clock=house.clock),
-        system=SystemFactsReader(ledger=house.ledger, clock=house.clock, places=house._system_places()),
+        system=SystemFactsReader(ledger=house.ledger, clock=house.clock, places=house._system_places(None)),
     )
 
 
@@ -201,6 +203,7 @@ def test_cycle_credit_is_told_by_its_grants_until_subscriptions_tell_it(house: H
 
 
 def test_plans_and_payments_are_told_by_given_facts(house: House) -> None:
+    customer_id = customer(house)
     rules = (
         rule(house, AlertKind.CREDIT_USED, "80", plan="sc_pro"),
         rule(house, AlertKind.PAYMENT_FAILED),
@@ -210,7 +213,7 @@ def test_plans_and_payments_are_told_by_given_facts(house: House) -> None:
     def facts(plan_id: str, payments: PaymentFacts) -> AlertFacts:
         cycle = CycleFacts(cycle="cyc_1", granted_nanos=10, used_nanos=8, charge_nanos=8)
         now_us = house.clock.now_us()
-        return AlertFacts(subject="con_1", name="acme", plan_id=plan_id, cycle=cycle, payments=payments, read_us=now_us)
+        return AlertFacts(subject=customer_id, plan_id=plan_id, cycle=cycle, payments=payments, read_us=now_us)
 
     failed = PaymentFacts(failed_payment="pay_1", failed_top_up="pay_2")
     assert house.alerts.take(rules, [facts("sc_free", failed)]) == 1
@@ -269,6 +272,34 @@ def test_the_system_tells_of_itself(house: House, traffic: Traffic, clock: TestC
     house.alerts.look()
     assert fired(house)[0] == "(this home: holds past their time 1 (reached 1))"
     assert "spool-waiting" not in [each.rule.slug for each in house.alert_rules.all()]
+
+
+def test_the_lag_of_a_writer_is_told_by_the_proxy_that_has_it(house: House) -> None:
+    reader = SystemFactsReader(ledger=house.ledger, clock=house.clock, places=house._system_places("second"))
+    shared, own = reader.read()
+    assert (shared.subject, shared.writer_lag_us, own.subject, own.writer_lag_us) == (
+        "system",
+        None,
+        "system:second",
+        0,
+    )
+    rules = [each.rule for each in house.alert_rules.all()]
+    late = replace(own, writer_lag_us=6_000_000, read_us=house.clock.now_us())
+    assert house.alerts.take(rules, [late]) == 1
+    assert house.alerts.take(rules, [replace(late, subject="system:main", writer_lag_us=0)]) == 0
+    assert house.alerts.look() == 0, "another process knows nothing of it"
+    assert fired(house) == ["proxy second: the ledger's writer behind by 6 s (reached 5 s)"]
+
+
+def test_nothing_that_is_kept_names_a_customer(house: House) -> None:
+    customer(house, "jane.doe@example.com", "1")
+    rule(house, AlertKind.BALANCE_BELOW, "5")
+    house.alerts.look()
+    kept = repr([*house.ledger.books().rows(Alert), *house.ledger.books().rows(Event)])
+    assert "jane" not in kept
+    assert fired(house) == ["jane.doe@example.com: balance $1.00 (below $5.00)"]
+    house.customers.erase("jane.doe@example.com", by=ME)
+    assert "jane" not in fired(house)[0]
 
 
 def test_a_look_that_took_long_is_followed_by_a_rest(house: House) -> None:
