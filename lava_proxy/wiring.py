@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lava_proxy.annex import Annex, open_with_passphrase
 from lava_proxy.core.entities import Key, Mode
 from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.ids import InstanceId
@@ -21,21 +22,13 @@ from lava_proxy.settings import Home, Settings
 
 if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.core.verify import Report
-    from lava_proxy.delivery.courier import Courier
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
-    from lava_proxy.services.adjustments import Adjustments
-    from lava_proxy.services.alert_rules import AlertRules
-    from lava_proxy.services.alert_system import SystemPlaces
-    from lava_proxy.services.alerts import Alerts
-    from lava_proxy.services.as_code import AsCode
-    from lava_proxy.services.backups import Backups, Restored, Schedule
+    from lava_proxy.services.backups import Restored
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
-    from lava_proxy.services.destinations import Destinations
-    from lava_proxy.services.exports import Exports
     from lava_proxy.services.holds import Holds
     from lava_proxy.services.instances import Instances
     from lava_proxy.services.keys import Keys
@@ -76,7 +69,7 @@ class Ulids:
         return f"{prefix}_{ULID(milliseconds.to_bytes(6) + random)}"
 
 
-class House:
+class House(Annex):
     """One home with everything in it. Close it after use, or use it as a context manager."""
 
     def __init__(
@@ -187,12 +180,6 @@ class House:
         return UsageReports(ledger=self.ledger)
 
     @cached_property
-    def exports(self) -> "Exports":
-        from lava_proxy.services.exports import Exports
-
-        return Exports(ledger=self.ledger, credits=self.credits)
-
-    @cached_property
     def holds(self) -> "Holds":
         from lava_proxy.services.holds import Holds
 
@@ -223,129 +210,6 @@ class House:
             clock=self.clock,
             ids=self.ids,
         )
-
-    @cached_property
-    def adjustments(self) -> "Adjustments":
-        from lava_proxy.services.adjustments import Adjustments
-
-        return Adjustments(ledger=self.ledger, clock=self.clock, ids=self.ids)
-
-    @cached_property
-    def alert_rules(self) -> "AlertRules":
-        from lava_proxy.services.alert_rules import AlertRules
-
-        return AlertRules(ledger=self.ledger, clock=self.clock, ids=self.ids)
-
-    @cached_property
-    def alerts(self) -> "Alerts":
-        """Who looks whether any fires."""
-        return self._alerts(proxy=None)
-
-    def _alerts(self, proxy: str | None) -> "Alerts":
-        from lava_proxy.services.alert_facts import AlertFactsReader
-        from lava_proxy.services.alert_system import SystemFactsReader
-        from lava_proxy.services.alerts import Alerts
-
-        return Alerts(
-            ledger=self.ledger,
-            clock=self.clock,
-            ids=self.ids,
-            facts=AlertFactsReader(ledger=self.ledger, clock=self.clock),
-            system=SystemFactsReader(ledger=self.ledger, clock=self.clock, places=self._system_places(proxy)),
-        )
-
-    @cached_property
-    def as_code(self) -> "AsCode":
-        """What `lava apply` and `lava pull` know, in the order in which it is made."""
-        from lava_proxy.services.as_code import AsCode
-        from lava_proxy.services.code_alerts import AlertRuleKind
-        from lava_proxy.services.code_meters import MeterKind
-
-        return AsCode((MeterKind(self.meters), AlertRuleKind(self.alert_rules, self.customers)))
-
-    @cached_property
-    def destinations(self) -> "Destinations":
-        from lava_proxy import secrets
-        from lava_proxy.services.destinations import Destinations, Seals
-
-        file = self.home.key_file
-        return Destinations(
-            ledger=self.ledger,
-            clock=self.clock,
-            ids=self.ids,
-            seals=Seals(
-                lambda text, purpose: secrets.seal(secrets.ensure_home_key(file), text, purpose=purpose),
-                lambda sealed, purpose: secrets.open_sealed(secrets.ensure_home_key(file), sealed, purpose=purpose),
-            ),
-            random_bytes=self._random_bytes,
-        )
-
-    @cached_property
-    def courier(self) -> "Courier":
-        """Who tells alerts to their destinations."""
-        from lava_proxy.delivery.courier import Courier
-
-        return Courier(ledger=self.ledger, clock=self.clock, ids=self.ids, open_address=self.destinations.address)
-
-    def _system_places(self, proxy: str | None) -> "SystemPlaces":
-        from lava_proxy import secrets
-        from lava_proxy.services.alert_system import SystemPlaces
-
-        own = self.settings.tls_cert
-        return SystemPlaces(
-            folder=self.home.folder,
-            spool_folder=self.home.spool_folder,
-            certificate_ends=lambda: [
-                secrets.authority_ends(self.home.ca_folder),
-                *([secrets.certificate_ends(own)] if own else []),
-            ],
-            backup_every_us=schedule.every_us if (schedule := self._backup_schedule()) else None,
-            proxy=proxy,
-        )
-
-    @cached_property
-    def backups(self) -> "Backups":
-        from lava_proxy.services.backups import Backups, Tools
-        from lava_proxy.store import copy_ledger
-
-        tools = Tools(copy_ledger, _seal_with_passphrase, _open_with_passphrase)
-        return Backups(ledger=self.ledger, clock=self.clock, home=self.home, tools=tools)
-
-    def _backup_schedule(self) -> "Schedule | None":
-        from lava_proxy.services.backups import Schedule
-
-        settings = self.settings
-        if settings.backup_folder is None or settings.backup_passphrase_file is None:
-            return None
-        return Schedule(
-            folder=settings.backup_folder,
-            every_us=settings.backup_every_hours * 3600 * 1_000_000,
-            keep=settings.backup_keep,
-            passphrase_file=settings.backup_passphrase_file,
-        )
-
-    def messenger(self) -> "Upkeep":
-        """What looks for alerts and tells them, on a thread of its own: a slow destination holds up nothing else."""
-        from lava_proxy.services.upkeep import Chore, Upkeep
-
-        alerts = self._alerts(proxy=self.settings.instance)
-        chores = (
-            Chore(name="watch for alerts", every_seconds=2, do=alerts.watch),
-            Chore(name="look for alerts", every_seconds=30, do=alerts.look_regularly),
-            Chore(name="deliver alerts", every_seconds=2, do=self.courier.deliver),
-            Chore(name="beat the heart", every_seconds=2, do=self.courier.beat),
-        )
-        return Upkeep(chores, name="lava-messenger")
-
-    def keeper(self) -> "Upkeep | None":
-        """What makes backups, where they are scheduled, on a thread of its own: a large ledger takes its time."""
-        from lava_proxy.services.upkeep import Chore, Upkeep
-
-        schedule = self._backup_schedule()
-        if schedule is None:
-            return None
-        chore = Chore(name="back up", every_seconds=20, do=lambda: self.backups.make_due(schedule))
-        return Upkeep((chore,), name="lava-keeper")
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":
         """Where calls are noted while the ledger cannot be written; ``None`` unless the operator chose to fail open."""
@@ -512,19 +376,7 @@ def restore_home(file: Path, home: Home, passphrase: str, *, actor: str) -> "Res
         make_authority(made)
         return new_id
 
-    return restore(file, home, passphrase, unseal=_open_with_passphrase, finish=finish)
-
-
-def _seal_with_passphrase(passphrase: str, text: bytes, purpose: str) -> bytes:
-    from lava_proxy import secrets
-
-    return secrets.seal_with_passphrase(passphrase, text, purpose=purpose)
-
-
-def _open_with_passphrase(passphrase: str, sealed: bytes, purpose: str) -> bytes:
-    from lava_proxy import secrets
-
-    return secrets.open_with_passphrase(passphrase, sealed, purpose=purpose)
+    return restore(file, home, passphrase, unseal=open_with_passphrase, finish=finish)
 
 
 def make_authority(home: Home) -> Path:

@@ -1,6 +1,6 @@
 """The rows of alerts: rules, where each stands, what fired, and where it is told.
 
-Thresholds and values are whole numbers in the unit of their kind (see ``core.alerts.KINDS``): nano-dollars, nano-percent,
+Thresholds and values are whole numbers in the unit of their kind (see ``core.alert_kinds.KINDS``): nano-dollars, nano-percent,
 bytes, microseconds, days, or a count.
 """
 

@@ -4,7 +4,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.alerts import Severity, subject_name
+from lava_proxy.core.alert_kinds import Severity
+from lava_proxy.core.alerts import subject_name
 from lava_proxy.core.entities import Event
 
 

@@ -1,8 +1,9 @@
 """The JSON of alerts, their rules and their destinations."""
 
+from lava_proxy.core.alert_kinds import BUILT_IN, KINDS
 from lava_proxy.core.alert_rows import Alert, AlertRule, Destination
 from lava_proxy.core.alert_units import write_threshold
-from lava_proxy.core.alerts import BUILT_IN, KINDS, alert_document, subject_name
+from lava_proxy.core.alerts import alert_document, subject_name
 from lava_proxy.services.documents import Document, instant
 
 

@@ -6,9 +6,10 @@ from collections import deque
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.alert_kinds import BUILT_IN, KINDS
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertRuleStatus, AlertScope, AlertState
 from lava_proxy.core.alert_units import Unit, read_threshold, show
-from lava_proxy.core.alerts import BUILT_IN, KINDS, AlertStamp, Standing, clear, customer_of
+from lava_proxy.core.alerts import AlertStamp, Standing, clear, customer_of
 from lava_proxy.core.entities import Customer, Entity
 from lava_proxy.core.errors import Conflict, InvalidInput, NotFound
 from lava_proxy.core.ids import AlertId, AlertRuleId, EventId

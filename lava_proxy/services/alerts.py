@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
+from lava_proxy.core.alert_kinds import KINDS
 from lava_proxy.core.alert_rows import Alert, AlertRule, AlertScope, AlertState
-from lava_proxy.core.alerts import KINDS, AlertStamp, Facts, Standing, applies, evaluate
+from lava_proxy.core.alerts import AlertStamp, Facts, Standing, applies, evaluate
 from lava_proxy.core.entities import Entity, Event, RequestRecord
 from lava_proxy.core.ids import AlertId, AlertRuleId, CustomerId, EventId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows

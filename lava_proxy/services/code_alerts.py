@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from lava_proxy.core.alert_kinds import BUILT_IN, KINDS
 from lava_proxy.core.alert_rows import AlertKind, AlertRule, AlertScope
 from lava_proxy.core.alert_units import write_threshold
-from lava_proxy.core.alerts import BUILT_IN, KINDS
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.services.alert_rules import AlertRules, AlertTerms, read_terms
 from lava_proxy.services.as_code import Spec, Value, check_fields, read_text

@@ -7,16 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lava_proxy.core.alert_kinds import BUILT_IN, KINDS, WHOLE
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertScope, AlertState
 from lava_proxy.core.alert_units import Unit, read_threshold, show, write_threshold
 from lava_proxy.core.alerts import (
-    BUILT_IN,
     FIRED,
-    KINDS,
     RESOLVED,
     SYSTEM,
     TOTAL,
-    WHOLE,
     AlertFacts,
     AlertStamp,
     CycleFacts,
