@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from lava_proxy.core.alert_kinds import KINDS
 from lava_proxy.core.alert_rows import Alert, AlertRule, AlertScope, AlertState
-from lava_proxy.core.alerts import AlertStamp, Facts, Standing, applies, evaluate
+from lava_proxy.core.alerts import AlertStamp, Facts, Standing, applies, clear, evaluate
 from lava_proxy.core.entities import Entity, Event, RequestRecord
 from lava_proxy.core.ids import AlertId, AlertRuleId, CustomerId, EventId
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
@@ -69,7 +69,8 @@ class Alerts:
         of_customers = [rule for rule in money if rule.scope is not AlertScope.TOTAL]
         taken = self.take(of_total, [self._facts.total(_needs(of_total))]) if of_total else 0
         if of_customers:
-            taken += self.take(of_customers, self._facts.customers(_needs(of_customers), _only(of_customers)))
+            facts = self._facts.customers(_needs(of_customers), _only(of_customers))
+            taken += self.take(of_customers, facts, is_everyone=True)
         return system + taken
 
     def look_regularly(self) -> None:
@@ -80,17 +81,22 @@ class Alerts:
         """Look at those whose calls ended, or who were given credit, since this was asked last."""
         self._in_time(self._watch)
 
-    def take(self, rules: Iterable[AlertRule], facts: Iterable[Facts]) -> int:
-        """Hold rules against given facts; gives how many alerts fired or were resolved."""
+    def take(self, rules: Iterable[AlertRule], facts: Iterable[Facts], *, is_everyone: bool = False) -> int:
+        """Hold rules against given facts; gives how many alerts fired or were resolved.
+
+        ``is_everyone``: whoever is not among the facts is no concern of these rules any more (archived, on another plan).
+        """
         rules, changed = tuple(rules), 0
         states = self._ledger.read(lambda rows: _states(rows, rules))
+        gone = {key for key, state in states.items() if state.is_firing} if is_everyone else set()
         for known in facts:
             candidates = [_Candidate(rule=rule, facts=known) for rule in rules if applies(rule, known)]
             for each in candidates:
-                standing = Standing(state=states.get((each.rule.rule_id, known.subject)))
-                if evaluate(each.rule, known, standing, _no_stamp(self._clock.now_us())):
+                key = (each.rule.rule_id, known.subject)
+                gone.discard(key)
+                if evaluate(each.rule, known, Standing(state=states.get(key)), _no_stamp(self._clock.now_us())):
                     changed += self._decide(each)
-        return changed
+        return changed + sum(self._clear(rule_id, subject) for rule_id, subject in sorted(gone))
 
     def _watch(self) -> None:
         rules = [rule for rule in self._ledger.read(active_rules) if rule.scope is not AlertScope.SYSTEM]
@@ -127,7 +133,7 @@ class Alerts:
 
         def load(rows: Rows) -> tuple[Standing, bool]:
             is_active = candidate.rule in active_rules(rows)
-            return _standing(rows, candidate), is_active
+            return _standing(rows, candidate.rule.rule_id, candidate.facts.subject), is_active
 
         def decide(state: tuple[Standing, bool]) -> Decision[int]:
             standing, is_active = state
@@ -137,6 +143,15 @@ class Alerts:
             return Decision(result=sum(isinstance(row, Event) for row in rows), rows=rows)
 
         return self._ledger.transact(load, decide).result()
+
+    def _clear(self, rule_id: AlertRuleId, subject: str) -> int:
+        stamp = new_stamp(self._ids, self._clock.now_us())
+
+        def decide(standing: Standing) -> Decision[int]:
+            rows = clear(standing, stamp)
+            return Decision(result=sum(isinstance(row, Event) for row in rows), rows=rows)
+
+        return self._ledger.transact(lambda rows: _standing(rows, rule_id, subject), decide).result()
 
     def _in_time(self, look: Callable[[], object]) -> None:
         began = self._seconds()
@@ -164,8 +179,8 @@ def _states(rows: Rows, rules: tuple[AlertRule, ...]) -> dict[tuple[AlertRuleId,
     return {(state.rule_id, state.subject): state for state in found}
 
 
-def _standing(rows: Rows, candidate: _Candidate) -> Standing:
-    state = rows.get(AlertState, candidate.rule.rule_id, candidate.facts.subject)
+def _standing(rows: Rows, rule_id: AlertRuleId, subject: str) -> Standing:
+    state = rows.get(AlertState, rule_id, subject)
     return Standing(state=state, alert=rows.get(Alert, state.alert_id) if state else None)
 
 

@@ -77,7 +77,7 @@ class Backups:
             with tempfile.TemporaryDirectory(dir=file.parent, prefix=".lava-backup-") as work:
                 made = self._write(Path(work), passphrase)
                 _sync(made.file)
-                os.link(made.file, file)
+                _put(made.file, file)
                 _sync(file.parent)
         except FileExistsError as error:
             raise Conflict(f"{file} is there already.", field="file") from error
@@ -269,6 +269,18 @@ def resume(ledger: Ledger, *, clock: Clock, by: By) -> str:
         return Decision(result=reason, rows=(HomeFact(name=PAUSED_FACT, value=""), entry))
 
     return ledger.transact(pause_reason, decide).result()
+
+
+def _put(made: Path, file: Path) -> None:
+    """Give it its name, unless something has it already."""
+    try:
+        os.link(made, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links, as sticks and shares have
+        if file.exists():
+            raise FileExistsError(file) from None
+        made.rename(file)
 
 
 def _sync(path: Path) -> None:

@@ -32,6 +32,7 @@ class Seals(Struct, frozen=True):
 
 class NewDestination(Struct, frozen=True, kw_only=True):
     destination: Destination
+    """Without what is sealed; ``Destinations.get`` has it."""
     secret: str | None
     """What signs a webhook, where it was made here: told this once."""
 
@@ -95,7 +96,8 @@ class Destinations:
                 subject=destination.destination_id,
                 after=destination,
             )
-            return Decision(result=destination, rows=(destination, entry))
+            shown = replace(destination, sealed="")  # the result is remembered under its idempotency key
+            return Decision(result=shown, rows=(destination, entry))
 
         answer = once(
             self._ledger,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.alert_rows import DestinationKind
 from lava_proxy.core.destinations import Address
@@ -247,16 +248,22 @@ def test_a_heart_beats_at_its_pace(house: House) -> None:
 def test_trying_out_tells_what_the_other_side_answered(house: House, kind: DestinationKind) -> None:
     with http_receiver(403, body=b"no_service\n\x1b[31m") as receiver:
         made = destination(house, kind, Address(url=receiver.url))
-        answer = house.courier.try_out(made.destination)
+        answer = house.courier.try_out(house.destinations.get(made.destination.slug))
     assert (answer.is_ok, answer.text) == (False, "403 Forbidden no_service [31m")
 
 
 def test_addresses_and_secrets_are_nowhere_in_the_ledger(house: House) -> None:
-    made = destination(house, DestinationKind.WEBHOOK, Address(url="https://example.com/hooks/very-secret-path"))
+    address = Address(url="https://example.com/hooks/very-secret-path")
+    by = replace(ME, idempotency_key="k")
+    made = house.destinations.create("ops", DestinationKind.WEBHOOK, address, by=by).value
+    sealed = house.destinations.get("ops").sealed
     assert made.secret is not None
     kept = "".join(repr(row) for kind in (AuditEntry, IdempotentResult) for row in house.ledger.books().rows(kind))
     kept += repr(house.destinations.all())
     assert "very-secret-path" not in kept and made.secret not in kept
-    assert house.destinations.address(made.destination).secret == made.secret
+    assert sealed not in "".join(repr(row) for row in house.ledger.books().rows(IdempotentResult))
+    again = house.destinations.create("ops", DestinationKind.WEBHOOK, address, by=by)
+    assert again.is_repeat and again.value.secret is None
+    assert house.destinations.address(house.destinations.get("ops")).secret == made.secret
     house.destinations.delete("ops", by=ME)
     assert house.destinations.all() == ()

@@ -239,6 +239,18 @@ def test_a_deleted_rule_looks_no_more_and_what_it_fired_for_is_resolved(house: H
         house.alert_rules.delete("balance-below", by=ME)
 
 
+def test_who_is_no_concern_of_a_rule_any_more_is_resolved(house: House) -> None:
+    customer(house, credit="1")
+    customer(house, "bolt", "1")
+    rule(house, AlertKind.BALANCE_BELOW, "5")
+    assert house.alerts.look() == 2
+    house.customers.archive("acme", by=ME)
+    house.alerts.watch()
+    assert house.alerts.look() == 1
+    assert fired(house) == ["(acme: balance $1.00 (below $5.00))", "bolt: balance $1.00 (below $5.00)"]
+    assert house.alerts.look() == 0
+
+
 def test_another_threshold_is_looked_at_from_then_on(house: House) -> None:
     customer(house, credit="1")
     rule(house, AlertKind.BALANCE_BELOW, "5")

@@ -163,6 +163,21 @@ def test_a_backup_replaces_nothing_and_leaves_nothing_half_done(home: Home, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "home"]
 
 
+def test_a_disk_without_hard_links_takes_a_backup_too(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with House(home, Settings()) as house:
+        monkeypatch.setattr("os.link", link)
+        house.backups.make(tmp_path / "b", PASSPHRASE)
+        with pytest.raises(Conflict):
+            house.backups.make(tmp_path / "b", PASSPHRASE)
+    monkeypatch.undo()
+    assert restored(tmp_path / "b", tmp_path / "copy").ledger_file.exists()
+
+
 def test_scheduled_backups_are_made_when_due_and_old_ones_go(home: Home, tmp_path: Path) -> None:
     clock = TestClock()
     secret = tmp_path / "passphrase"
