@@ -140,7 +140,7 @@ class Annex:
         from lava_proxy.store import copy_ledger
 
         tools = Tools(copy_ledger, seal_with_passphrase, open_with_passphrase)
-        return Backups(ledger=self.ledger, clock=self.clock, home=self.home, tools=tools)
+        return Backups(ledger=self.ledger, clock=self.clock, ids=self.ids, home=self.home, tools=tools)
 
     def _backup_schedule(self) -> "Schedule | None":
         from lava_proxy.services.backups import Schedule

@@ -57,8 +57,9 @@ class Schedule(Struct, frozen=True, kw_only=True):
 
 
 class Backups:
-    def __init__(self, *, ledger: Ledger, clock: Clock, home: Home, tools: Tools) -> None:
-        self._ledger, self._clock, self._home, self._tools = ledger, clock, home, tools
+    def __init__(self, *, ledger: Ledger, clock: Clock, ids: IdSource, home: Home, tools: Tools) -> None:
+        self._ledger, self._clock, self._ids = ledger, clock, ids
+        self._home, self._tools = home, tools
 
     def make(self, file: Path, passphrase: str) -> Made:
         """Write a backup: one consistent state of the ledger, with all else that makes the home. It appears whole or not.
@@ -112,6 +113,7 @@ class Backups:
             lock.release()
 
     def _write(self, work: Path, passphrase: str) -> Made:
+        self._own_id()
         home, copy, target = self._home, work / "ledger.db", work / "backup"
         self._tools.copy_ledger(home.ledger_file, copy)
         files: dict[str, Path | bytes] = {"ledger.db": copy}
@@ -134,10 +136,9 @@ class Backups:
         return Made(file=target, size=target.stat().st_size, manifest=manifest)
 
     def _describe(self, members: tuple[Member, ...]) -> Manifest:
-        mode, own_id = self._ledger.read(lambda rows: (mode_of(rows), home_id(rows)))
         return Manifest(
-            home_id=own_id,
-            mode=mode,
+            home_id=self._own_id(),
+            mode=self._ledger.read(mode_of),
             created_at=format_instant(self._clock.now_us()),
             written_by=__version__,
             members=members,
@@ -148,8 +149,21 @@ class Backups:
         self._ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(fact,))).result()
 
     def _stem(self) -> str:
-        own_id = self._ledger.read(home_id)
-        return f"lava-{own_id[-8:].lower() or 'home'}"
+        return f"lava-{self._own_id()[-8:].lower()}"
+
+    def _own_id(self) -> str:
+        """A home from before there were ids gets one now: its backups must not be taken for another's."""
+        found = self._ledger.read(home_id)
+        if found:
+            return found
+        new_id = self._ids.new("hom")
+
+        def decide(known: str) -> Decision[str]:
+            if known:
+                return Decision(result=known)
+            return Decision(result=new_id, rows=(HomeFact(name=HOME_ID_FACT, value=new_id),))
+
+        return self._ledger.transact(home_id, decide).result()
 
     def _name(self, now_us: int) -> str:
         return f"{self._stem()}-{to_datetime(now_us):%Y%m%dT%H%M%SZ}{SUFFIX}"

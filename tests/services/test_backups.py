@@ -11,7 +11,7 @@ from lava_proxy.core.alert_rows import DestinationKind
 from lava_proxy.core.destinations import Address
 from lava_proxy.core.entities import AuditEntry, HomeFact, Mode
 from lava_proxy.core.errors import Conflict, InvalidInput, LedgerTooNew, LedgerUnavailable, Refused, WrongPassphrase
-from lava_proxy.core.pausing import home_id, is_paused, pause_reason
+from lava_proxy.core.pausing import HOME_ID_FACT, home_id, is_paused, pause_reason
 from lava_proxy.core.ports import Decision
 from lava_proxy.services.backups import Schedule, read_passphrase, resume
 from lava_proxy.services.credits import GrantTerms
@@ -194,6 +194,15 @@ def test_scheduled_backups_are_made_when_due_and_old_ones_go(home: Home, tmp_pat
         assert len(kept) == 3 and "lava-stranger-20200101T000000Z.lavabackup" in kept and first.name not in kept
     newest = tmp_path / "kept" / [name for name in kept if "stranger" not in name][-1]
     assert restored(newest, tmp_path / "copy").ledger_file.exists()
+
+
+def test_a_home_from_before_there_were_ids_gets_one_with_its_first_backup(home: Home, tmp_path: Path) -> None:
+    with House(home, Settings()) as house:
+        fact = HomeFact(name=HOME_ID_FACT, value="")
+        house.ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=(fact,))).result()
+        first = house.backups.make(tmp_path / "b", PASSPHRASE).manifest.home_id
+        assert first == house.ledger.read(home_id) != ""
+        assert house.backups.make(tmp_path / "c", PASSPHRASE).manifest.home_id == first
 
 
 def test_a_backup_that_is_overdue_is_told(home: Home, tmp_path: Path) -> None:
