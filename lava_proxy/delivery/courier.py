@@ -32,6 +32,8 @@ AT_ONCE = 10
 RETRY_SECONDS = (10, 30, 120, 600, 1800, 7200, 21600, 43200)
 """After the first failure, the second …; after the last it is put among the dead, a day later in all."""
 LOG_CONSUMER = "alerts:log"
+_NOT_OPENED = (InvalidInput, OSError, ValueError)
+"""What opening an address raises where the home's key is missing, damaged, or another."""
 
 
 class Sender(Protocol):
@@ -115,8 +117,8 @@ class Courier:
     def _beat(self, destination: Destination) -> None:
         try:
             address = self._open_address(destination)
-        except InvalidInput as error:
-            log.warning("a heartbeat cannot be sent", extra={"destination": destination.slug, "answer": error.message})
+        except _NOT_OPENED as error:
+            log.warning("a heartbeat cannot be sent", extra={"destination": destination.slug, "answer": str(error)})
             return
         now = self._seconds()
         last = self._last_beats.get(destination.destination_id)
@@ -139,8 +141,8 @@ class Courier:
         def send_to(message: Message) -> Answer:
             try:
                 address = self._open_address(destination)
-            except InvalidInput as error:
-                return Answer(is_ok=False, text=error.message)
+            except _NOT_OPENED as error:
+                return Answer(is_ok=False, text=f"its address cannot be opened: {error}")
             return sender(address, message, now_us=self._clock.now_us())
 
         return send_to

@@ -252,6 +252,21 @@ def test_trying_out_tells_what_the_other_side_answered(house: House, kind: Desti
     assert (answer.is_ok, answer.text) == (False, "403 Forbidden no_service [31m")
 
 
+def test_a_home_whose_key_was_lost_says_so_and_tells_its_log(house: House, fire: Fire) -> None:
+    made = destination(house, DestinationKind.WEBHOOK, Address(url="https://example.com/x"))
+    destination(house, DestinationKind.HEARTBEAT, Address(url="https://example.com/x"), "alive")
+    fire("acme")
+    for damaged in (b"x" * 32, b"short"):
+        house.home.key_file.unlink()
+        house.home.key_file.write_bytes(damaged)
+        house.outbox.retry_dead()
+        result = house.courier.deliver()
+        house.courier.beat()
+        assert result.failed <= 1
+    (parcel,) = parcels(house, made)
+    assert "its address cannot be opened" in parcel.delivery.last_error
+
+
 def test_addresses_and_secrets_are_nowhere_in_the_ledger(house: House) -> None:
     address = Address(url="https://example.com/hooks/very-secret-path")
     by = replace(ME, idempotency_key="k")
