@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lava_proxy.core.errors import InvalidInput
+from lava_proxy.core.errors import SealBroken as SealBroken
 
 AUTHORITY_FILE: Final = "mitmproxy-ca.pem"
 """Key and certificate, readable by the owner alone. The names are mitmproxy's."""
@@ -37,13 +38,8 @@ _THROW_AWAY = datetime.timedelta(days=9)
 _BACKDATED = datetime.timedelta(days=2)  # for clients whose clock is behind
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_SALT_BYTES: Final = 16
 _SEAL_VERSION: Final = b"\x01"
-
-
-class SealBroken(InvalidInput):
-    """What was sealed cannot be opened: it was sealed with another key or for another purpose, or was changed."""
-
-    code = "seal_broken"
 
 
 def ensure_authority(folder: Path, *, now: datetime.datetime | None = None) -> Path:
@@ -80,7 +76,17 @@ def authority_ends(folder: Path) -> datetime.datetime:
         OSError: there is none, or it cannot be read.
         ValueError: the file is no certificate.
     """
-    return x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes()).not_valid_after_utc
+    return certificate_ends(folder / CERTIFICATE_FILE)
+
+
+def certificate_ends(file: Path) -> datetime.datetime:
+    """When the first certificate of a PEM file ends, UTC.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: the file is no certificate.
+    """
+    return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
 
 
 def ensure_home_key(file: Path) -> bytes:
@@ -116,6 +122,27 @@ def open_sealed(key: bytes, sealed: bytes, *, purpose: str) -> bytes:
         if version == _SEAL_VERSION:
             return AESGCM(key).decrypt(nonce, text, purpose.encode())
     raise SealBroken("What was sealed cannot be opened.", hint="Was the home's key file replaced?", purpose=purpose)
+
+
+def seal_with_passphrase(passphrase: str, plaintext: bytes, *, purpose: str) -> bytes:
+    """As ``seal``, under a key that scrypt makes of a passphrase and a fresh salt: a try costs 64 MiB and a good part of a second."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    return salt + seal(_stretch(passphrase, salt), plaintext, purpose=purpose)
+
+
+def open_with_passphrase(passphrase: str, sealed: bytes, *, purpose: str) -> bytes:
+    """What ``seal_with_passphrase`` was given.
+
+    Raises:
+        SealBroken: another passphrase or purpose, or it was changed.
+    """
+    return open_sealed(_stretch(passphrase, sealed[:_SALT_BYTES]), sealed[_SALT_BYTES:], purpose=purpose)
+
+
+def _stretch(passphrase: str, salt: bytes) -> bytes:
+    """RFC 7914, at a cost of 2¹⁶, 8, 2."""
+    text = unicodedata.normalize("NFC", passphrase).encode()
+    return hashlib.scrypt(text, salt=salt, n=2**16, r=8, p=2, maxmem=256 * 1024 * 1024, dklen=_KEY_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

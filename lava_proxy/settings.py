@@ -25,6 +25,8 @@ from lava_proxy.core.identity import Anonymous, UnknownCustomer
 from lava_proxy.core.money import parse_amount
 
 ENV_PREFIX = "LAVA_"
+CODE_TABLES = ("meters", "plans", "bundles", "alerts")
+"""Tables of ``lava.toml`` that are no settings: `lava apply` brings them into the ledger."""
 OTHER_VARIABLES = frozenset(
     {"home", "customer", "meter", "run_id", "proxy_url", "base_url", "secret_key", "shared", "no_color"}
 )
@@ -72,6 +74,11 @@ class Home:
     def spool_folder(self) -> Path:
         """Calls noted while the ledger could not be written."""
         return self.folder / "spool"
+
+    @property
+    def key_file(self) -> Path:
+        """The home's own key: it opens what is sealed in the ledger."""
+        return self.folder / "home.key"
 
     def run_file(self, instance: str) -> Path:
         return self.run_folder / f"{instance}.json"
@@ -204,6 +211,15 @@ class Settings(BaseSettings):
     log_file: FilePath | None = None
     """Where the log goes. Unset: standard error in the foreground, `logs/<instance>.log` in the home when detached."""
 
+    backup_folder: FilePath | None = None
+    """Where a running proxy puts backups by itself. Unset: it makes none. Needs `backup_passphrase_file`."""
+    backup_every_hours: int = Field(default=24, ge=1)
+    """How often."""
+    backup_keep: int = Field(default=7, ge=1)
+    """How many of its own backups stay in the folder; older ones are deleted after a new one is made."""
+    backup_passphrase_file: FilePath | None = None
+    """A file whose first line is the passphrase under which backups seal the home's keys."""
+
     @property
     def connect_rules(self) -> tuple[ConnectTo, ...]:
         return tuple(parse_connect_to(rule) for rule in self.connect_to)
@@ -223,6 +239,12 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together: give both or neither")
         return self
 
+    @model_validator(mode="after")
+    def _check_backups(self) -> "Settings":
+        if self.backup_folder is not None and self.backup_passphrase_file is None:
+            raise ValueError("backup_folder needs backup_passphrase_file: backups seal the home's keys")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -236,7 +258,7 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-_PATH_KEYS = ("tls_cert", "tls_key", "upstream_ca", "log_file")
+_PATH_KEYS = ("tls_cert", "tls_key", "upstream_ca", "log_file", "backup_folder", "backup_passphrase_file")
 
 
 def load_settings(home: Home, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -335,6 +357,8 @@ def _read_file(home: Home) -> dict[str, object]:
         raise InvalidSettings(f"{file}: not valid TOML: {error}", field="") from error
     except OSError as error:
         raise InvalidSettings(f"{file}: cannot be read: {error.strerror}", field="") from error
+    for table in CODE_TABLES:
+        values.pop(table, None)
     for key in values:
         _check_key(key, place=str(file))
     for key in _PATH_KEYS:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lava_proxy.annex import Annex, open_with_passphrase
 from lava_proxy.core.entities import Key, Mode
 from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.ids import InstanceId
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.backups import Restored
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
@@ -67,7 +69,7 @@ class Ulids:
         return f"{prefix}_{ULID(milliseconds.to_bytes(6) + random)}"
 
 
-class House:
+class House(Annex):
     """One home with everything in it. Close it after use, or use it as a context manager."""
 
     def __init__(
@@ -350,6 +352,31 @@ def make_home(home: Home, settings: Settings, *, mode: Mode | None = None) -> Ma
         key_text=furnished.key_text,
         authority_file=make_authority(home),
     )
+
+
+def restore_home(file: Path, home: Home, passphrase: str, *, actor: str) -> "Restored":
+    """A home made from a backup, with an id of its own, paused. Nothing is written where the backup is not sound.
+
+    Raises:
+        Refused: something is there already.
+        InvalidBackup, WrongPassphrase, LedgerTooNew, LedgerUnavailable
+    """
+    from lava_proxy.core.errors import InvalidBackup
+    from lava_proxy.services.backup_file import Manifest
+    from lava_proxy.services.backups import make_own, restore
+    from lava_proxy.store import integrity
+
+    def finish(made: Home, manifest: Manifest) -> str:
+        problems = integrity(made.ledger_file, thorough=True).problems
+        if problems:
+            raise InvalidBackup(f"The backup's ledger is damaged: {problems[0]}.", hint="Nothing was written.")
+        _make_folders(made)
+        with House(made, Settings()) as house:
+            new_id = make_own(house.ledger, manifest, clock=house.clock, ids=house.ids, actor=actor)
+        make_authority(made)
+        return new_id
+
+    return restore(file, home, passphrase, unseal=open_with_passphrase, finish=finish)
 
 
 def make_authority(home: Home) -> Path:

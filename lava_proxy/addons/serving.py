@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lava_proxy import __version__
 from lava_proxy.addons.edge import Control, Edge
 from lava_proxy.core.errors import NotFound
+from lava_proxy.core.pausing import pause_reason
 from lava_proxy.services.calls import Calls
 from lava_proxy.services.instances import Registered, claim_name
 from lava_proxy.services.presence import Presence, remove_presence, write_presence
@@ -106,13 +107,18 @@ def _serve(house: House, settings: Settings) -> Iterator[Serving]:
         instance_id = registered.instance.instance_id
         house.recover(instance_id)
         house.prices.warm()  # or the first call would hold up the event loop for it
+        if reason := house.ledger.read(pause_reason):
+            log.warning("payments, sync and webhooks wait for `lava resume`: %s", reason)
         spool = house.spool(instance_id)
         calls = house.calls(instance_id, spool)
-        upkeep = house.upkeep(instance_id, calls, spool)
-        upkeep.start()
+        keeper = house.keeper()
+        background = (house.upkeep(instance_id, calls, spool), house.messenger(), *((keeper,) if keeper else ()))
+        for upkeep in background:
+            upkeep.start()
         try:
             yield Serving(house=house, registered=registered, calls=calls, ca_file=str(make_authority(house.home)))
         finally:
-            upkeep.stop()
+            for upkeep in background:
+                upkeep.stop()
     finally:
         house.instances.end(registered)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lava_proxy import __version__
 from lava_proxy.core.errors import LavaError
 from lava_proxy.core.instants import format_instant, to_datetime
+from lava_proxy.core.pausing import pause_reason
 
 if TYPE_CHECKING:
     from lava_proxy.wiring import House
@@ -89,6 +90,10 @@ def _home(house: "House") -> Iterator[Check]:
         yield _warn("home", f"{folder} can be read by others", f"chmod 700 {folder}")
     else:
         yield _ok("home", f"{folder} ({house.mode.value})")
+    reason = house.ledger.read(pause_reason)
+    if reason:
+        fix = "when the other copy is gone for good: lava resume"
+        yield _warn("paused", f"payments, sync and webhooks wait: {reason}", fix)
 
 
 def _authority(house: "House") -> Iterator[Check]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lava_proxy.cli.adjusting import adjust
 from lava_proxy.cli.groups import noun
 from lava_proxy.cli.options import Customer, Home, IdempotencyKey, Json, Since, TimeZone, Until, Yes
 from lava_proxy.cli.output import money, when
@@ -81,6 +82,9 @@ def grant(
             note=note,
         )
         _show_grant(house, house.credits.grant(terms, by=by(idempotency_key)).value, json)
+
+
+app.command("adjust")(adjust)
 
 
 @app.command("void")

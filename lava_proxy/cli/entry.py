@@ -18,6 +18,8 @@ EXIT_CODES = {
     "invalid_amount": 2,
     "invalid_settings": 2,
     "invalid_provider_file": 2,
+    "invalid_backup": 2,
+    "wrong_passphrase": 2,
     "not_found": 3,
     "customer_not_found": 3,
     "meter_not_found": 3,

@@ -22,6 +22,9 @@ IdempotencyKey = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Tell what it would do, and do nothing.", show_default=False)
+]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")]
 Cursor = Annotated[
     str | None,

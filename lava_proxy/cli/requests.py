@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lava_proxy.cli.adjusting import dispute
 from lava_proxy.cli.groups import noun
 from lava_proxy.cli.naming import Names
 from lava_proxy.cli.options import (
@@ -114,6 +115,9 @@ def show(
             out.document(request_document(call))
             return
         _show_facts(house, call, out)
+
+
+app.command("dispute")(dispute)
 
 
 @app.command("tail")

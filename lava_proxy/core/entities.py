@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from msgspec import Struct
 
+from lava_proxy.core.alert_rows import Alert, AlertRule, AlertState, Destination
 from lava_proxy.core.ids import (
     BudgetId,
     CustomerId,
@@ -500,4 +501,8 @@ Entity = (
     | IdempotentResult
     | AuditEntry
     | HomeFact
+    | AlertRule
+    | AlertState
+    | Alert
+    | Destination
 )

@@ -45,6 +45,24 @@ class InvalidProviderFile(InvalidInput):
     code = "invalid_provider_file"
 
 
+class InvalidBackup(InvalidInput):
+    """The file is no backup, or was damaged; nothing was written."""
+
+    code = "invalid_backup"
+
+
+class WrongPassphrase(InvalidInput):
+    """The passphrase does not open the backup; nothing was written."""
+
+    code = "wrong_passphrase"
+
+
+class SealBroken(InvalidInput):
+    """What was sealed cannot be opened: it was sealed with another key or for another purpose, or was changed."""
+
+    code = "seal_broken"
+
+
 class NotFound(LavaError):
     code = "not_found"
 

@@ -33,7 +33,8 @@ class Rows(Protocol):
 
         Customer.reference_id · Meter.slug · Meter.status · MeterVersion.meter_id · Grant.customer_id (open ones: free + held > 0)
         · Budget.subject · Hold.request_id, .state, .customer_id (open ones) · Key.customer_id, .run_id · Counter.customer_id
-        · RequestRecord.caller_request_id · Instance.ended_us.
+        · RequestRecord.caller_request_id · Instance.ended_us · Event.event_id, .key
+        · AlertRule.status · AlertState.rule_id · Destination.status.
         """
 
 
@@ -138,7 +139,9 @@ class Page[T](Struct, frozen=True, kw_only=True):
 
 
 class Books(Protocol):
-    """Reading many rows. Every call opens and ends its own snapshot, but for ``journal`` and ``rows``, which hold one while they run."""
+    """Reading many rows. Every call opens and ends its own snapshot, but for ``journal``, ``rows`` and ``each_request``,
+    which hold one while they run.
+    """
 
     def snapshot(self) -> AbstractContextManager["Books"]:
         """The same books, all of whose calls see one and the same state, until the context ends."""
@@ -152,6 +155,9 @@ class Books(Protocol):
 
     def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
         """Newest first."""
+
+    def each_request(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """Oldest first; streams, whatever their number."""
 
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
@@ -184,8 +190,13 @@ class Books(Protocol):
 class Outbox(Protocol):
     """Events on their way to consumers: leased, retried, and put aside as dead after too many attempts."""
 
-    def claim(self, consumer: str, *, now_us: int, lease_us: int, limit: int) -> tuple[Event, ...]:
-        """Lease the oldest due events of this consumer. A consumer seen for the first time gets every event there is."""
+    def claim(
+        self, consumer: str, *, now_us: int, lease_us: int, limit: int, kinds: tuple[str, ...] = ()
+    ) -> tuple[Event, ...]:
+        """Lease the oldest due events of this consumer. A consumer seen for the first time gets every event there is.
+
+        ``kinds``: only events of these are the consumer's; the others pass it by without a row.
+        """
 
     def done(self, consumer: str, event_id: EventId) -> None: ...
 
@@ -198,6 +209,12 @@ class Outbox(Protocol):
 
     def retry(self, consumer: str, event_id: EventId, *, now_us: int) -> None:
         """Make a dead or waiting delivery due now."""
+
+    def last_sequence(self) -> int:
+        """The sequence number of the last event; 0 where there is none."""
+
+    def after(self, sequence: int, *, kinds: tuple[str, ...] = (), limit: int) -> tuple[Event, ...]:
+        """Events beyond this one, oldest first, for those who only look; nothing is leased."""
 
 
 class Clock(Protocol):

@@ -4,12 +4,13 @@ import json
 
 import msgspec
 
+from lava_proxy.core.alert_rows import AlertRule, Destination
 from lava_proxy.core.entities import AuditEntry, Customer, Grant, Key, Meter, MeterVersion, Run
 from lava_proxy.services.idempotency import By
 
-Audited = Customer | Key | Meter | MeterVersion | Grant | Run
+Audited = Customer | Key | Meter | MeterVersion | Grant | Run | AlertRule | Destination
 
-_SECRET = ("secret_sha256",)
+_SECRET = ("secret_sha256", "sealed")
 PERSONAL = ("reference_id", "name", "email", "phone", "metadata")
 """Fields of customers and keys that may name a person: an entry tells that they are set, and no more, so that erasing works."""
 

@@ -188,7 +188,7 @@ class Credits:
         found = self._ledger.read(lambda rows: require_customer(rows, customer))
         opening_nanos, lines = 0, []
         balance_nanos = 0
-        for line in self._lines(found.customer_id):
+        for line in self.lines(found.customer_id):
             if until_us is not None and line.at_us >= until_us:
                 continue
             balance_nanos = line.balance_nanos
@@ -198,7 +198,8 @@ class Credits:
                 lines.append(line)
         return Statement(customer=found, opening_nanos=opening_nanos, lines=tuple(lines), closing_nanos=balance_nanos)
 
-    def _lines(self, customer_id: CustomerId) -> Iterator[StatementLine]:
+    def lines(self, customer_id: CustomerId) -> Iterator[StatementLine]:
+        """Every change of what a customer has, oldest first, as the journal is read: streams."""
         balance_nanos = 0
         for entry in self._ledger.books().journal(customer_id=customer_id):
             transaction = entry.transaction

@@ -8,6 +8,7 @@ from lava_proxy.core.entities import AuditEntry, Entity, HomeFact, Key, KeyScope
 from lava_proxy.core.identity import DEFAULT_METER_FACT
 from lava_proxy.core.ids import KeyId, MeterId
 from lava_proxy.core.keys import SECRET_BYTES, new_key
+from lava_proxy.core.pausing import HOME_ID_FACT
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.services.keys import mode_of
 from lava_proxy.services.meters import MeterTerms, make_meter, meter_rows
@@ -53,6 +54,7 @@ def furnish(ledger: Ledger, *, clock: Clock, ids: IdSource, random_bytes: Callab
     now_us = clock.now_us()
     meter = make_meter(DEFAULT_METER, slug="default", meter_id=MeterId(ids.new("prd")), now_us=now_us)
     key_id, secret = KeyId(ids.new("key")), random_bytes(SECRET_BYTES)
+    home_id = ids.new("hom")
 
     def load(rows: Rows) -> tuple[Mode, bool]:
         return mode_of(rows), rows.get(HomeFact, DEFAULT_METER_FACT) is not None
@@ -65,7 +67,7 @@ def furnish(ledger: Ledger, *, clock: Clock, ids: IdSource, random_bytes: Callab
             key_id=key_id, scope=KeyScope.MERCHANT, mode=mode, random_bytes=secret, name="first key", created_us=now_us
         )
         entry = AuditEntry(at_us=now_us, actor="init", action="home.created", subject=mode.value)
-        rows: tuple[Entity, ...] = (key, *meter_rows(meter), entry)
+        rows: tuple[Entity, ...] = (key, *meter_rows(meter), HomeFact(name=HOME_ID_FACT, value=home_id), entry)
         return Decision(result=Furnished(mode=mode, key=key, key_text=text), rows=rows)
 
     if ledger.read(lambda rows: load(rows)[1]):  # the usual case, without waiting for the write lock

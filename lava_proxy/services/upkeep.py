@@ -20,10 +20,10 @@ class Chore(Struct, frozen=True, kw_only=True):
 class Upkeep:
     """Runs the chores in turn. ``start`` and ``stop`` once each; ``stop`` waits for the chore that is running."""
 
-    def __init__(self, chores: tuple[Chore, ...]) -> None:
+    def __init__(self, chores: tuple[Chore, ...], *, name: str = "lava-upkeep") -> None:
         self._chores = chores
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lava-upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._waits = [chore.every_seconds for chore in chores]
 
     def start(self) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from lava_proxy.core.entities import Mode
 from lava_proxy.core.ports import Clock
+from lava_proxy.store.copying import copy_ledger
 from lava_proxy.store.integrity import Integrity, integrity
 from lava_proxy.store.ledger import no_probe
 from lava_proxy.store.memory_ledger import MemoryLedger
 from lava_proxy.store.sqlite_ledger import BUSY_SECONDS, SqliteLedger
 from lava_proxy.store.tables import KEYS
 
-__all__ = ["KEYS", "Integrity", "MemoryLedger", "SqliteLedger", "integrity", "open_ledger"]
+__all__ = ["KEYS", "Integrity", "MemoryLedger", "SqliteLedger", "copy_ledger", "integrity", "open_ledger"]
 
 
 def open_ledger(

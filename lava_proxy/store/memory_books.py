@@ -68,6 +68,10 @@ class MemoryBooks:
             found = [row for row in found if _place(row) < before]
         return page_of(found[: limit + 1], limit=limit, cursor_of=request_cursor)
 
+    def each_request(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """See ``core.ports.Books``."""
+        yield from sorted(self._requests(which), key=_place)
+
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Hold]:
@@ -140,9 +144,14 @@ class MemoryBooks:
         ]
         return found[:limit]
 
-    def after(self, sequence: int, *, limit: int) -> list[Event]:
+    def after(self, sequence: int, *, kinds: tuple[str, ...], limit: int) -> list[Event]:
         """See ``store.outbox.EventSource``."""
-        return [event for event in self.rows(Event) if event.sequence > sequence][:limit]
+        found = (event for event in self.rows(Event) if event.sequence > sequence)
+        return [event for event in found if not kinds or event.kind in kinds][:limit]
+
+    def last_event(self) -> int:
+        """See ``store.outbox.EventSource``."""
+        return len(self._state().rows[Event])
 
     def deliveries(self, *, consumer: str | None, state: str | None, limit: int) -> tuple[tuple[Event, Delivery], ...]:
         """See ``store.outbox.EventSource``."""

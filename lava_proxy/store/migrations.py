@@ -19,6 +19,7 @@ from lava_proxy import __version__
 from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
 from lava_proxy.store import schema_rollups
 from lava_proxy.store.schema import FIRST_TABLES
+from lava_proxy.store.schema_alerts import ALERT_TABLES
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -45,9 +46,15 @@ def _rollups(database: "Database") -> None:
         database.conn.execute(statement)
 
 
+def _alert_tables(database: "Database") -> None:
+    for statement in ALERT_TABLES:
+        database.conn.execute(statement)
+
+
 STEPS: tuple[MigrationStep, ...] = (
     MigrationStep(name="first_tables", run=_first_tables),
     MigrationStep(name="rollups", run=_rollups),
+    MigrationStep(name="alert_tables", run=_alert_tables),
 )
 
 

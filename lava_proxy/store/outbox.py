@@ -22,12 +22,19 @@ class EventSource(Protocol):
     def due(self, consumer: str, *, now_us: int, limit: int) -> list[Event]:
         """Events with a pending delivery whose lease and waiting time are over."""
 
-    def after(self, sequence: int, *, limit: int) -> list[Event]:
-        """Events with a greater sequence number."""
+    def after(self, sequence: int, *, kinds: tuple[str, ...], limit: int) -> list[Event]:
+        """Events with a greater sequence number; of these kinds, if any are named."""
+
+    def last_event(self) -> int:
+        """The sequence number of the last event; 0 where there is none."""
 
     def deliveries(
         self, *, consumer: str | None, state: str | None, limit: int
     ) -> tuple[tuple[Event, Delivery], ...]: ...
+
+
+PASSED_BY_MAX = 1000
+"""A cursor follows events of other kinds only when so many have passed by: it costs a write."""
 
 
 class _Claim(Struct, frozen=True, kw_only=True):
@@ -42,13 +49,21 @@ class LedgerOutbox:
         self._ledger = ledger
         self._events = events
 
-    def claim(self, consumer: str, *, now_us: int, lease_us: int, limit: int) -> tuple[Event, ...]:
+    def claim(
+        self, consumer: str, *, now_us: int, lease_us: int, limit: int, kinds: tuple[str, ...] = ()
+    ) -> tuple[Event, ...]:
         """See ``core.ports.Outbox``. Two that claim at once never get the same event."""
         cursor = self._ledger.read(lambda rows: _cursor(rows, consumer))
         found = self._events.due(consumer, now_us=now_us, limit=limit)
+        seen = cursor
         if len(found) < limit:
-            found += self._events.after(cursor, limit=limit - len(found))
-        if not found:
+            end, wanted = self._events.last_event(), limit - len(found)
+            new = self._events.after(cursor, kinds=kinds, limit=wanted)
+            found += new
+            seen = new[-1].sequence if new else cursor
+            if len(new) < wanted and end > seen:  # all up to the end was looked at
+                seen = end
+        if not found and seen - cursor < PASSED_BY_MAX:
             return ()
 
         def load(rows: Rows) -> _Claim:
@@ -62,7 +77,7 @@ class LedgerOutbox:
                 if _is_due(d, now_us)
             ]
             leased = tuple(replace(delivery, leased_until_us=now_us + lease_us) for _, delivery in taken)
-            last = max(claim.cursor, *(event.sequence for event, _ in claim.candidates))
+            last = max(claim.cursor, seen, *(event.sequence for event, _ in claim.candidates))
             moved = (HomeFact(name=_cursor_name(consumer), value=str(last)),) if last > claim.cursor else ()
             return Decision(result=tuple(event for event, _ in taken), rows=(*leased, *moved))
 
@@ -116,6 +131,14 @@ class LedgerOutbox:
             return replace(delivery, state=DeliveryState.PENDING, leased_until_us=0, next_attempt_us=now_us)
 
         self._change(consumer, event_id, again)
+
+    def last_sequence(self) -> int:
+        """See ``core.ports.Outbox``."""
+        return self._events.last_event()
+
+    def after(self, sequence: int, *, kinds: tuple[str, ...] = (), limit: int) -> tuple[Event, ...]:
+        """See ``core.ports.Outbox``."""
+        return tuple(self._events.after(sequence, kinds=kinds, limit=limit))
 
     def _change(self, consumer: str, event_id: EventId, change: "_Change") -> None:
         def decide(delivery: Delivery | None) -> Decision[None]:

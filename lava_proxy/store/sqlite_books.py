@@ -86,7 +86,11 @@ SELECT {_EVENT_CELLS} FROM deliveries JOIN events USING (event_id)
 WHERE consumer = :consumer AND state = 'pending' AND leased_until_us <= :now_us AND next_attempt_us <= :now_us
 ORDER BY events.sequence LIMIT :limit
 """  # noqa: S608 - the names are ours
-_AFTER = f"{select_sql(EVENTS.name, EVENTS.columns)} WHERE sequence > :after ORDER BY sequence LIMIT :limit"
+_AFTER = f"""
+{select_sql(EVENTS.name, EVENTS.columns)}
+WHERE sequence > :after AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
+ORDER BY sequence LIMIT :limit
+"""  # noqa: S608 - the names are ours
 _DELIVERIES = f"""
 SELECT {_EVENT_CELLS}, {_DELIVERY_CELLS} FROM deliveries JOIN events USING (event_id)
 WHERE (:consumer IS NULL OR consumer = :consumer) AND (:state IS NULL OR state = :state)
@@ -144,13 +148,20 @@ class SqliteBooks:
     def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
         """See ``core.ports.Books``."""
         check_limit(limit)
-        where, values = requests_where(which, since_us=which.since_us, until_us=which.until_us)
+        where, values = requests_where(which)
         if cursor is not None:
             where.append("(created_us, request_id) < (:cursor_us, :cursor_id)")
             values["cursor_us"], values["cursor_id"] = parse_request_cursor(cursor)
         sql = f"{_select(REQUESTS, where)} ORDER BY created_us DESC, request_id DESC LIMIT :limit"
         found = self._all(REQUESTS, sql, {**values, "limit": limit + 1})
         return page_of(found, limit=limit, cursor_of=request_cursor)
+
+    def each_request(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """See ``core.ports.Books``."""
+        where, values = requests_where(which)
+        with self._session() as connection:
+            sql = f"{_select(REQUESTS, where)} ORDER BY created_us, request_id"
+            yield from map(REQUESTS.decode, connection.execute(sql, values))
 
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
@@ -218,9 +229,15 @@ class SqliteBooks:
         """See ``store.outbox.EventSource``."""
         return self._all(EVENTS, _DUE, {"consumer": consumer, "now_us": now_us, "limit": limit})
 
-    def after(self, sequence: int, *, limit: int) -> list[Event]:
+    def after(self, sequence: int, *, kinds: tuple[str, ...], limit: int) -> list[Event]:
         """See ``store.outbox.EventSource``."""
-        return self._all(EVENTS, _AFTER, {"after": sequence, "limit": limit})
+        return self._all(EVENTS, _AFTER, {"after": sequence, "kinds": to_json(kinds), "limit": limit})
+
+    def last_event(self) -> int:
+        """See ``store.outbox.EventSource``."""
+        with self._session() as connection:
+            (sequence,) = connection.execute("SELECT max(sequence) FROM events").fetchone()
+            return sequence or 0
 
     def deliveries(self, *, consumer: str | None, state: str | None, limit: int) -> tuple[tuple[Event, Delivery], ...]:
         """See ``store.outbox.EventSource``."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from operator import add
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from lava_proxy.core.ports import RequestFilter, UsageLine
 from lava_proxy.core.rollups import BUCKET_US, FIGURES, NOTHING, Figures
 from lava_proxy.store.periods import PERIODS, Period, periods_between, zone
@@ -27,9 +29,7 @@ _REQUEST_SUMS = ", ".join(f"coalesce({text}, 0)" for text in SUMS_OF_REQUESTS)
 _ROLLUP_SUMS = ", ".join(f"coalesce(sum({name}), 0)" for name in FIGURES)
 
 
-def requests_where(
-    which: RequestFilter, *, instant: str = "created_us", since_us: int | None = None, until_us: int | None = None
-) -> tuple[list[str], dict[str, Cell]]:
+def requests_where(which: RequestFilter, *, instant: str = "created_us") -> tuple[list[str], dict[str, Cell]]:
     """The conditions of a filter, and the values that they name. ``instant``: the column that lies in the range."""
     where: list[str] = []
     values: dict[str, Cell] = {}
@@ -45,7 +45,7 @@ def requests_where(
         pair = f"pair.key = :key_{number} AND pair.value = :value_{number}"
         where.append(f"EXISTS (SELECT 1 FROM json_each(metadata) AS pair WHERE {pair})")  # noqa: S608 - the names are ours
         values[f"key_{number}"], values[f"value_{number}"] = key, value
-    for name, comparison, instant_us in (("since_us", ">=", since_us), ("until_us", "<", until_us)):
+    for name, comparison, instant_us in (("since_us", ">=", which.since_us), ("until_us", "<", which.until_us)):
         if instant_us is not None:
             where.append(f"{instant} {comparison} :{name}")
             values[name] = instant_us
@@ -120,9 +120,8 @@ def _sums(
     period: str,
 ) -> Iterator[tuple[tuple[str, ...], Figures]]:
     is_rollup = table != "requests"
-    where, values = requests_where(
-        which, instant="bucket_us" if is_rollup else "created_us", since_us=since_us, until_us=until_us
-    )
+    cut = replace(which, since_us=since_us, until_us=until_us)
+    where, values = requests_where(cut, instant="bucket_us" if is_rollup else "created_us")
     columns = [_GROUP_COLUMNS[name] for name in by if name not in PERIODS]
     cells = ", ".join([*columns, _ROLLUP_SUMS if is_rollup else _REQUEST_SUMS])
     group = f" GROUP BY {', '.join(columns)}" if columns else ""

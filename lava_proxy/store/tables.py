@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lava_proxy.core.alert_rows import Alert, AlertRule, AlertState, Destination
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -23,6 +24,7 @@ from lava_proxy.core.entities import (
     Run,
     Wallet,
 )
+from lava_proxy.store.rows_alerts import ALERT_RULES, ALERT_STATES, ALERTS, DESTINATIONS
 from lava_proxy.store.rows_credit import BUDGETS, GRANTS, REFUSALS, WALLETS
 from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import AUDIT, DELIVERIES, EVENTS, HOME_FACTS, IDEMPOTENCY
@@ -50,6 +52,10 @@ TABLES: dict[type, Table[Any]] = {
     Event: EVENTS,
     Delivery: DELIVERIES,
     AuditEntry: AUDIT,
+    AlertRule: ALERT_RULES,
+    AlertState: ALERT_STATES,
+    Alert: ALERTS,
+    Destination: DESTINATIONS,
 }
 """``Any`` stands for the entity: the kinds differ, and a dict cannot say that each key fits its value."""
 

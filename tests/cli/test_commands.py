@@ -35,6 +35,12 @@ WRITES = {
     "credits grant",
     "credits void",
     "holds void",
+    "credits adjust",
+    "requests dispute",
+    "alerts create",
+    "alerts delete",
+    "destinations create",
+    "destinations delete",
 }
 DESTROYS = {"customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 
@@ -63,7 +69,9 @@ def test_the_commands_are_those_of_the_product() -> None:
         "customers_archive customers_erase keys_create keys_list keys_rotate keys_revoke meters_create meters_list "
         "meters_show meters_update meters_archive credits_grant credits_balance credits_statement requests_list "
         "requests_show requests_tail holds_list holds_void prices_show prices_search providers_list providers_show "
-        "outbox_list outbox_retry"
+        "outbox_list outbox_retry alerts_create alerts_list alerts_rules alerts_test alerts_check alerts_delete "
+        "destinations_create destinations_list destinations_delete backup restore resume "
+        "export_requests export_postings export_statements credits_adjust requests_dispute apply pull"
     )
     assert {name.replace("_", " ") for name in wanted.split()} <= set(ALL)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.house.project import PACKAGE, ROOT, modules, pyproject
 
 LINTER = Path(sys.executable).with_name("lint-imports")
-ROOMS_WITHOUT_A_FOLDER = {"process", "wiring", "settings", "secrets"}
+ROOMS_WITHOUT_A_FOLDER = {"process", "wiring", "annex", "settings", "secrets"}
 
 
 @pytest.mark.parametrize("name", ["addons", "cli", "providers"])

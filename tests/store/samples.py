@@ -3,6 +3,16 @@
 from decimal import Decimal
 from fractions import Fraction
 
+from lava_proxy.core.alert_rows import (
+    Alert,
+    AlertKind,
+    AlertRule,
+    AlertRuleStatus,
+    AlertScope,
+    AlertState,
+    Destination,
+    DestinationKind,
+)
 from lava_proxy.core.entities import (
     AuditEntry,
     BreakdownLine,
@@ -44,8 +54,11 @@ from lava_proxy.core.entities import (
     Wallet,
 )
 from lava_proxy.core.ids import (
+    AlertId,
+    AlertRuleId,
     BudgetId,
     CustomerId,
+    DestinationId,
     EventId,
     GrantId,
     HoldId,
@@ -358,6 +371,45 @@ EVERY_KIND: tuple[Entity, ...] = (
         leased_until_us=4,
         next_attempt_us=5,
         last_error="no",
+    ),
+    AlertRule(
+        rule_id=AlertRuleId("alr_1"),
+        slug="low",
+        kind=AlertKind.BALANCE_BELOW,
+        scope=AlertScope.CUSTOMER,
+        target=ACME,
+        threshold=-5,
+        status=AlertRuleStatus.DELETED,
+        created_us=1,
+    ),
+    AlertState(
+        rule_id=AlertRuleId("alr_1"),
+        subject=ACME,
+        is_firing=True,
+        epoch="2026-01-01",
+        alert_id=AlertId("alt_1"),
+        changed_us=2,
+    ),
+    Alert(
+        alert_id=AlertId("alt_1"),
+        rule_id=AlertRuleId("alr_1"),
+        slug="low",
+        kind=AlertKind.BALANCE_BELOW,
+        subject=ACME,
+        severity="warning",
+        message="acme: balance $1.00",
+        value=-7,
+        threshold=-5,
+        fired_us=2,
+        resolved_us=3,
+    ),
+    Destination(
+        destination_id=DestinationId("dst_1"),
+        slug="ops",
+        kind=DestinationKind.WEBHOOK,
+        hint="https://example.com/…",
+        sealed="c2VhbGVk",
+        created_us=1,
     ),
     HomeFact(name="default_meter_id", value=METER),
 )

@@ -3,11 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
-from lava_proxy.core.entities import DeliveryState
+from lava_proxy.core.entities import DeliveryState, HomeFact
 from lava_proxy.core.errors import NotFound, Refused
 from lava_proxy.core.ids import EventId
 from lava_proxy.store.ledger import WritingLedger
+from lava_proxy.store.outbox import PASSED_BY_MAX
 from tests.store.samples import event, write
 
 
@@ -40,6 +42,38 @@ def test_a_consumer_that_is_added_later_gets_all_there_is(ledger: WritingLedger)
     write(ledger, *map(event, "abc"))
     assert claimed(ledger) == "abc"
     assert claimed(ledger, "late") == "abc"
+
+
+def test_a_consumer_of_some_kinds_is_not_handed_the_others(ledger: WritingLedger) -> None:
+    write(ledger, *map(event, "abc"), replace(event("d"), kind="rare"), event("e"))
+
+    (found,) = ledger.outbox().claim("some", now_us=0, lease_us=10, limit=10, kinds=("rare",))
+    assert found.key == "d"
+    assert states(ledger, "some") == {"d": ("pending", 0)}
+    assert ledger.outbox().claim("some", now_us=0, lease_us=10, limit=10, kinds=("rare",)) == ()
+    write(ledger, event("f"), replace(event("g"), kind="rare"), replace(event("h"), kind="rare"))
+    assert [e.key for e in ledger.outbox().claim("some", now_us=0, lease_us=10, limit=1, kinds=("rare",))] == ["g"]
+    assert [e.key for e in ledger.outbox().claim("some", now_us=0, lease_us=10, limit=1, kinds=("rare",))] == ["h"]
+
+
+def test_a_cursor_moves_on_when_many_events_of_other_kinds_have_passed_by(ledger: WritingLedger) -> None:
+    write(ledger, *(event(f"n{number}") for number in range(PASSED_BY_MAX)))
+
+    assert ledger.outbox().claim("some", now_us=0, lease_us=10, limit=10, kinds=("rare",)) == ()
+    cursor = ledger.read(lambda rows: rows.get(HomeFact, "outbox_cursor:some"))
+    assert cursor is not None and int(cursor.value) == ledger.outbox().last_sequence()
+    write(ledger, replace(event("late"), kind="rare"))
+    assert [e.key for e in ledger.outbox().claim("some", now_us=0, lease_us=9, limit=9, kinds=("rare",))] == ["late"]
+
+
+def test_who_only_looks_leases_nothing(ledger: WritingLedger) -> None:
+    assert ledger.outbox().last_sequence() == 0
+    write(ledger, *map(event, "abc"), replace(event("d"), kind="rare"))
+    first = ledger.outbox().after(0, limit=2)
+    assert [e.key for e in first] == ["a", "b"]
+    assert [e.key for e in ledger.outbox().after(first[-1].sequence, limit=9)] == ["c", "d"]
+    assert [e.key for e in ledger.outbox().after(0, kinds=("rare",), limit=9)] == ["d"]
+    assert claimed(ledger) == "abcd"
 
 
 def test_a_lease_that_runs_out_gives_the_event_to_the_next_who_asks(ledger: WritingLedger) -> None:

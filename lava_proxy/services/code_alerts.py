@@ -1,0 +1,92 @@
+"""Alert rules in a file: ``[alerts.low]`` with ``kind``, ``threshold``, and ``customer``, ``plan`` or ``total``."""
+
+from collections.abc import Mapping
+
+from lava_proxy.core.alert_kinds import BUILT_IN, KINDS
+from lava_proxy.core.alert_rows import AlertKind, AlertRule, AlertScope
+from lava_proxy.core.alert_units import write_threshold
+from lava_proxy.core.errors import InvalidInput
+from lava_proxy.services.alert_rules import AlertRules, AlertTerms, read_terms
+from lava_proxy.services.as_code import Spec, Value, check_fields, read_text
+from lava_proxy.services.customers import Customers
+from lava_proxy.services.idempotency import By
+
+_FIELDS = ("kind", "threshold", "customer", "plan", "total")
+
+
+class AlertRuleKind:
+    """See ``as_code.CodeKind``. The built-in rules are nobody's to tell: only the operator's own are in a file."""
+
+    table = "alerts"
+    fixed = frozenset({"kind", "customer", "plan", "total"})
+    kept = frozenset[str]()
+
+    def __init__(self, rules: AlertRules, customers: Customers) -> None:
+        self._rules, self._customers = rules, customers
+
+    def read(self, name: str, given: Mapping[str, object]) -> Spec:
+        """See ``as_code.CodeKind``."""
+        check_fields(given, _FIELDS)
+        known = [kind.value for kind in AlertKind]
+        kind = read_text(given, "kind")
+        if kind not in known:
+            raise InvalidInput(f"kind: {kind!r} is none of {', '.join(known)}", field="kind")
+        if name in {rule.slug for rule in BUILT_IN}:
+            raise InvalidInput(f"name: {name!r} is a built-in rule's; choose another", field="name")
+        spec: dict[str, Value] = {"kind": kind}
+        if "customer" in given:
+            customer = self._customers.get(read_text(given, "customer"))
+            spec["customer"] = customer.reference_id or customer.customer_id
+        if "plan" in given:
+            spec["plan"] = read_text(given, "plan")
+        is_total = given.get("total", False)
+        if not isinstance(is_total, bool):
+            raise InvalidInput("total: write true or false", field="total")
+        if is_total:
+            spec["total"] = True
+        threshold = read_text(given, "threshold") if "threshold" in given else None
+        value = read_terms(_terms(name, spec, threshold))
+        return {**spec, "threshold": write_threshold(value, KINDS[AlertKind(kind)].unit)}
+
+    def check_all(self, specs: Mapping[str, Spec]) -> None:
+        """See ``as_code.CodeKind``: rules are about nothing that another could take."""
+
+    def present(self) -> Mapping[str, Spec]:
+        """See ``as_code.CodeKind``."""
+        own = [each.rule for each in self._rules.all() if each.rule not in BUILT_IN]
+        return {rule.slug: self._spec(rule) for rule in own}
+
+    def create(self, name: str, spec: Spec, by: By) -> None:
+        """See ``as_code.CodeKind``."""
+        self._rules.create(_terms(name, spec, str(spec["threshold"])), by=by)
+
+    def update(self, name: str, spec: Spec, by: By) -> None:
+        """See ``as_code.CodeKind``."""
+        self._rules.update(name, str(spec["threshold"]), by=by)
+
+    def remove(self, name: str, by: By) -> None:
+        """See ``as_code.CodeKind``."""
+        self._rules.delete(name, by=by)
+
+    def _spec(self, rule: AlertRule) -> Spec:
+        spec: dict[str, Value] = {"kind": rule.kind.value}
+        if rule.scope is AlertScope.CUSTOMER:
+            customer = self._customers.get(rule.target)
+            spec["customer"] = customer.reference_id or customer.customer_id
+        elif rule.scope is AlertScope.PLAN:
+            spec["plan"] = rule.target
+        elif rule.scope is AlertScope.TOTAL:
+            spec["total"] = True
+        return {**spec, "threshold": write_threshold(rule.threshold, KINDS[rule.kind].unit)}
+
+
+def _terms(name: str, spec: Spec, threshold: str | None) -> AlertTerms:
+    customer, plan = spec.get("customer"), spec.get("plan")
+    return AlertTerms(
+        kind=AlertKind(str(spec["kind"])),
+        threshold=threshold,
+        customer=str(customer) if customer is not None else None,
+        plan=str(plan) if plan is not None else None,
+        is_total=bool(spec.get("total")),
+        slug=name,
+    )
