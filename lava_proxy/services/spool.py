@@ -17,9 +17,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.budgets import Caller, allocations_of_nothing, load_budgets
+from lava_proxy.core.cycles import cycle_key
 from lava_proxy.core.entities import (
     Budget,
-    BudgetAllocation,
     Customer,
     Hold,
     Key,
@@ -214,8 +215,7 @@ def _identified(rows: Rows, call: SentLine) -> Hold | None:
     found = identify_by(rows, call.claims, key, IdentityPolicy(require_key=False))
     if isinstance(found, Denial):
         return call.hold
-    budgets = rows.find(Budget, subject=f"run:{found.run.run_id}") if found.run else ()
-    return _paid_by(call.hold, found, budgets)
+    return _paid_by(call.hold, found, rows)
 
 
 def _was_good(key: Key | None, call: SentLine) -> bool:
@@ -224,18 +224,28 @@ def _was_good(key: Key | None, call: SentLine) -> bool:
     return check_times(key, now_us=call.hold.created_us) is None
 
 
-def _paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hold:
+def _paid_by(hold: Hold, identity: Identity, rows: Rows) -> Hold:
     customer: Customer | None = identity.customer
+    customer_id = customer.customer_id if customer else None
+    caller = Caller(
+        customer_id=customer_id,
+        key_id=identity.key.key_id if identity.key else None,
+        run_id=identity.run.run_id if identity.run else None,
+        metadata=hold.request.metadata,
+    )
+    budgets = load_budgets(rows, caller, now_us=hold.created_us)
+    known = [budget for budget in budgets if rows.get(Budget, budget.budget_id) is not None]
     return replace(
         hold,
-        customer_id=customer.customer_id if customer else None,
+        customer_id=customer_id,
         key_id=identity.key.key_id if identity.key else None,
         run_id=identity.run.run_id if identity.run else None,
         meter_id=identity.meter.meter.meter_id,
         meter_version=identity.meter.version.version,
         meter_rule=identity.meter.rule.value,
+        cycle=cycle_key(identity.meter.version, rows, customer_id, hold.created_us),
         billed=customer is not None,
-        budgets=tuple(BudgetAllocation(budget_id=budget.budget_id, amount=0) for budget in budgets),
+        budgets=allocations_of_nothing(known, at_us=hold.created_us),
     )
 
 

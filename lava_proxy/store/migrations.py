@@ -18,6 +18,7 @@ from msgspec import Struct
 from lava_proxy import __version__
 from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
 from lava_proxy.store.schema import FIRST_TABLES
+from lava_proxy.store.schema_meters import METER_STEP
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -39,7 +40,15 @@ def _first_tables(database: "Database") -> None:
         database.conn.execute(statement)
 
 
-STEPS: tuple[MigrationStep, ...] = (MigrationStep(name="first_tables", run=_first_tables),)
+def _meters_and_budgets(database: "Database") -> None:
+    for statement in METER_STEP:
+        database.conn.execute(statement)
+
+
+STEPS: tuple[MigrationStep, ...] = (
+    MigrationStep(name="first_tables", run=_first_tables),
+    MigrationStep(name="meters_and_budgets", run=_meters_and_budgets),
+)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
