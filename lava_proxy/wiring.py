@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.spool import Spool, SpoolBooking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
+    from lava_proxy.services.usage_records import UsageRecords
 
 
 _ULID_RANDOM_BYTES = 10
@@ -176,6 +177,12 @@ class House:
         from lava_proxy.services.usage import UsageReports
 
         return UsageReports(ledger=self.ledger)
+
+    @cached_property
+    def usage_records(self) -> "UsageRecords":
+        from lava_proxy.services.usage_records import UsageRecords
+
+        return UsageRecords(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
     def holds(self) -> "Holds":

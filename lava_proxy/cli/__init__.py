@@ -25,7 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("demo:command", "See it work: no key, no network, under 15 seconds."),
     "verify": Entry("verify:verify", "Prove the books again from the journal."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
-    "usage": Entry("usage:usage", "Sum up requests by day, customer, meter, model or provider."),
+    "usage": Entry("usage:app", "Sum up requests by day, customer, meter, model or provider; report usage."),
     "customers": Entry("customers:app", "Whom you bill."),
     "keys": Entry("keys:app", "Keys: yours, and those of customers."),
     "meters": Entry("meters:app", "What customers are charged."),

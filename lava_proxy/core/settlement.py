@@ -58,6 +58,8 @@ class Measured(Struct, frozen=True, kw_only=True):
     text_characters: int | None = None
     """Characters of text in the request and the answer, as we counted them: for a meter by characters, where the
     provider counts tokens alone."""
+    units_micros: int | None = None
+    """For a meter by a unit of the merchant's own: what a report adds to the count."""
     unit_prices: str = ""
     price_source: str = ""
     price_date: str = ""
@@ -245,7 +247,7 @@ def _rated_with_options(holding: Holding, measured: Measured, counter: Counter) 
     hold, version = holding.hold, holding.version
     if version.rate_type is RateType.PERCENTAGE and measured.cost is None:
         return _unpriced(hold, measured, counter), ("unpriced",)
-    units = None
+    units = measured.units_micros
     if (
         version.tier_unit is TierUnit.CHARACTERS_1M
         and measured.text_characters is not None
