@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
+    from lava_proxy.services.simulation import Simulations
     from lava_proxy.services.spool import Spool, SpoolBooking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
@@ -183,6 +184,12 @@ class House:
         from lava_proxy.services.usage_records import UsageRecords
 
         return UsageRecords(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def simulations(self) -> "Simulations":
+        from lava_proxy.services.simulation import Simulations
+
+        return Simulations(ledger=self.ledger)
 
     @cached_property
     def holds(self) -> "Holds":

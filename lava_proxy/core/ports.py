@@ -126,7 +126,8 @@ class Page[T](Struct, frozen=True, kw_only=True):
 
 
 class Books(Protocol):
-    """Reading many rows. Every call opens and ends its own snapshot, but for ``journal`` and ``rows``, which hold one while they run."""
+    """Reading many rows. Every call opens and ends its own snapshot, but for those that
+    stream (``journal``, ``rows``, ``requests_in_order``), which hold one while they run."""
 
     def snapshot(self) -> AbstractContextManager["Books"]:
         """The same books, all of whose calls see one and the same state, until the context ends."""
@@ -140,6 +141,9 @@ class Books(Protocol):
 
     def requests(self, which: RequestFilter, *, cursor: str | None = None, limit: int = 50) -> Page[RequestRecord]:
         """Newest first."""
+
+    def requests_in_order(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """Oldest first; streams."""
 
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50

@@ -70,6 +70,10 @@ class MemoryBooks:
             found = [row for row in found if _place(row) < before]
         return page_of(found[: limit + 1], limit=limit, cursor_of=request_cursor)
 
+    def requests_in_order(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """See ``core.ports.Books``."""
+        yield from sorted(self._requests(which), key=_place)
+
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Hold]:

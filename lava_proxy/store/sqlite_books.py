@@ -151,6 +151,13 @@ class SqliteBooks:
         found = self._all(REQUESTS, sql, {**values, "limit": limit + 1})
         return page_of(found, limit=limit, cursor_of=request_cursor)
 
+    def requests_in_order(self, which: RequestFilter) -> Iterator[RequestRecord]:
+        """See ``core.ports.Books``."""
+        where, values = requests_where(which)
+        sql = f"{_select(REQUESTS, where)} ORDER BY created_us, request_id"
+        with self._session() as connection:
+            yield from map(REQUESTS.decode, connection.execute(sql, values))
+
     def holds(
         self, *, open_only: bool, customer_id: CustomerId | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[Hold]:
