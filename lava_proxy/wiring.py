@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.budgets import Budgets
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
@@ -190,6 +191,12 @@ class House:
         from lava_proxy.services.simulation import Simulations
 
         return Simulations(ledger=self.ledger)
+
+    @cached_property
+    def budgets(self) -> "Budgets":
+        from lava_proxy.services.budgets import Budgets
+
+        return Budgets(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
     def holds(self) -> "Holds":

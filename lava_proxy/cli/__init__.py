@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "customers": Entry("customers:app", "Whom you bill."),
     "keys": Entry("keys:app", "Keys: yours, and those of customers."),
     "meters": Entry("meters:app", "What customers are charged."),
+    "budgets": Entry("budgets:app", "Caps on what customers, keys and teams may spend and ask."),
     "credits": Entry("credits:app", "Credit: give it, see what is left and where it went."),
     "requests": Entry("requests:app", "Calls, in flight and finished."),
     "holds": Entry("holds:app", "Credit set aside for calls in flight."),

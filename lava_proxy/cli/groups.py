@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-ALIASES = {"ls": ("list",), "get": ("show",), "rm": ("archive", "revoke", "void")}
+ALIASES = {"ls": ("list",), "get": ("show",), "rm": ("archive", "revoke", "void", "delete")}
 """Other words for verbs; of several the first that a noun has."""
 
 

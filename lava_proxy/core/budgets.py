@@ -1,7 +1,8 @@
 """Budgets: caps on spending and requests, limits of rate, lists of allowed models and providers.
 
-A budget caps a subject: ``run:run_…``, ``customer:con_…``, ``key:key_…``, ``plan:sc_…`` or ``metadata:team=search``. The
-value ``*`` stands for each one: every customer, or every end user, then has a count of its own.
+A budget caps a subject: ``run:run_…``, ``customer:con_…``, ``key:key_…`` or ``metadata:team=search``. The value ``*`` stands for
+each one: every customer, or every end user, then has a count of its own. So does every customer of a ``plan:sc_…``. What a
+subject has of its own takes the place of what is for each, of the same measure and period.
 
 Spending is reserved with the hold, in the same step, and counted at what the call came to when it ends. A budget with a
 period counts the calls whose hold was taken in it: a call that ends in the next period no longer counts in either.
@@ -85,12 +86,13 @@ def load_budgets(rows: Rows, caller: Caller, *, now_us: int) -> tuple[Budget, ..
         return of_run
     kinds = frozenset(gate.value.split())
     found = list(of_run)
-    for kind, sign, value in _names(rows, caller):
+    for kind, sign, value in _names(caller):
         is_each = kind + EACH in kinds
-        if is_each or kind in kinds:
+        plans = _of_plan(rows, caller) if kind == "customer" and "plan" in kinds else ()
+        if is_each or kind in kinds or plans:
             exact = rows.find(Budget, subject=f"{kind}{sign}{value}")
             each = rows.find(Budget, subject=f"{kind}{sign}{EACH}") if is_each else ()
-            found += _merged(exact, each, f"{kind}{sign}{value}", now_us)
+            found += _merged(exact, (*plans, *each), f"{kind}{sign}{value}", now_us)
     return tuple(found)
 
 
@@ -163,31 +165,41 @@ def current(budget: Budget, now_us: int) -> Budget:
     return replace(budget, period_start_us=start_us, spent=0, held=0)
 
 
-def _names(rows: Rows, caller: Caller) -> Iterator[tuple[str, str, str]]:
+def _of_plan(rows: Rows, caller: Caller) -> tuple[Budget, ...]:
+    """The budgets of the customer's plan: each of its customers has counts of its own."""
+    plan_id = find_plan(rows, caller.customer_id)
+    return rows.find(Budget, subject=f"plan:{plan_id}") if plan_id else ()
+
+
+def _names(caller: Caller) -> Iterator[tuple[str, str, str]]:
+    """Kind, sign and value of every subject of a call."""
     if caller.customer_id:
         yield "customer", ":", caller.customer_id
     if caller.key_id:
         yield "key", ":", caller.key_id
-    if plan_id := find_plan(rows, caller.customer_id):
-        yield "plan", ":", plan_id
     for key, value in caller.metadata:
         yield f"metadata:{key}", "=", value
 
 
-def _merged(exact: tuple[Budget, ...], each: tuple[Budget, ...], subject: str, now_us: int) -> list[Budget]:
-    """The subject's own budgets, and those that each one has where it has no own: with the terms they have now."""
-    own = [budget for budget in exact if not budget.template_id and not subject.endswith((":*", "=*"))]
+def _merged(exact: tuple[Budget, ...], templates: tuple[Budget, ...], subject: str, now_us: int) -> list[Budget]:
+    """The subject's own budgets, and of those for each the ones that none before takes the place of.
+
+    A count of a budget for each keeps what is spent; its terms are always those of its template.
+    """
+    own = [budget for budget in exact if not budget.template_id and subject_kind(subject)[-1] != EACH]
     taken = {(budget.measure, budget.period) for budget in own}
     counts = {budget.template_id: budget for budget in exact if budget.template_id}
-    for template in each:
+    for template in templates:
         if template.template_id or (template.measure, template.period) in taken:
             continue
+        taken.add((template.measure, template.period))
         count = counts.get(template.budget_id) or Budget(
             budget_id=BudgetId(f"{template.budget_id}~{subject.partition(':')[2]}"),
             subject=subject,
             measure=template.measure,
             limit=template.limit,
             period=template.period,
+            period_start_us=template.period_start_us,
             template_id=template.budget_id,
             created_us=now_us,
         )
@@ -210,10 +222,11 @@ def _held(budget: Budget, need: Need) -> Budget | Capped:
 
 
 def _taken(budget: Budget, need: Need) -> Budget | Capped:
-    """One place in the bucket. A clock that went back must not block for longer than an empty bucket does."""
+    """One place in the bucket. After a clock went back, or the burst was made smaller, one place is free."""
     now_ns, interval_ns = need.now_us * 1000, -(-_MINUTE_NS // budget.limit) if budget.limit else _MINUTE_NS
     room_ns = max(budget.burst, 1) * interval_ns
-    arrival_ns = max(min(budget.arrival_ns, now_ns + room_ns), now_ns) + interval_ns
+    before_ns = budget.arrival_ns if budget.arrival_ns <= now_ns + room_ns else now_ns + room_ns - interval_ns
+    arrival_ns = max(before_ns, now_ns) + interval_ns
     wait_ns = arrival_ns - now_ns - room_ns
     if wait_ns <= 0 and budget.limit:
         return replace(budget, arrival_ns=arrival_ns)

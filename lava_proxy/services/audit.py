@@ -4,10 +4,10 @@ import json
 
 import msgspec
 
-from lava_proxy.core.entities import AuditEntry, Customer, Grant, Key, Meter, MeterVersion, Run
+from lava_proxy.core.entities import AuditEntry, Budget, Customer, Grant, Key, Meter, MeterVersion, Run
 from lava_proxy.services.idempotency import By
 
-Audited = Customer | Key | Meter | MeterVersion | Grant | Run
+Audited = Budget | Customer | Key | Meter | MeterVersion | Grant | Run
 
 _SECRET = ("secret_sha256",)
 PERSONAL = ("reference_id", "name", "email", "phone", "metadata")
