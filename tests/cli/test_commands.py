@@ -35,8 +35,11 @@ WRITES = {
     "credits grant",
     "credits void",
     "holds void",
+    "budgets set",
+    "budgets delete",
+    "usage record",
 }
-DESTROYS = {"customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
+DESTROYS = {"budgets delete", "customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 
 
 def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -45,7 +48,7 @@ def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
         command = group.get_command(context, name)
         if hasattr(command, "list_commands"):
             yield from walk(command, (*path, name))
-        else:
+        if not hasattr(command, "list_commands") or command.invoke_without_command:
             yield " ".join((*path, name)), command
 
 
@@ -63,7 +66,7 @@ def test_the_commands_are_those_of_the_product() -> None:
         "customers_archive customers_erase keys_create keys_list keys_rotate keys_revoke meters_create meters_list "
         "meters_show meters_update meters_archive credits_grant credits_balance credits_statement requests_list "
         "requests_show requests_tail holds_list holds_void prices_show prices_search providers_list providers_show "
-        "outbox_list outbox_retry"
+        "outbox_list outbox_retry meters_simulate usage_record budgets_set budgets_list budgets_show budgets_delete"
     )
     assert {name.replace("_", " ") for name in wanted.split()} <= set(ALL)
 
