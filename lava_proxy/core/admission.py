@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.budgets import NOTHING_RESERVED, Caller, Need, Reserved, load_budgets, reserve
+from lava_proxy.core.budgets import NOTHING_RESERVED, Caller, Need, Reserved, load_budgets, load_gate, reserve
 from lava_proxy.core.cycles import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.entities import (
     AuditEntry,
@@ -147,18 +147,22 @@ def load_admission(rows: Rows, asked: Asked) -> Loaded:
         counter=rows.get(Counter, customer_id or "", version.meter_id, counter_cycle(version, cycle) if cycle else ""),
         cycle=cycle,
         allowance=load_allowance(rows, version, customer_id, cycle) if cycle else None,
-        budgets=load_budgets(rows, _caller(asked, identity), now_us=asked.now_us),
+        budgets=_budgets(rows, asked, identity),
     )
 
 
-def _caller(asked: Asked, identity: Identity) -> Caller:
+def _budgets(rows: Rows, asked: Asked, identity: Identity) -> tuple[Budget, ...]:
+    gate = load_gate(rows)
+    if gate is None and identity.run is None:
+        return ()
     customer_id = identity.customer.customer_id if identity.customer else None
-    return Caller(
+    caller = Caller(
         customer_id=asked.new_customer_id if identity.new_reference is not None else customer_id,
         key_id=identity.key.key_id if identity.key else None,
         run_id=identity.run.run_id if identity.run else None,
         metadata=asked.request.metadata,
     )
+    return load_budgets(rows, caller, gate, now_us=asked.now_us)
 
 
 def admit(loaded: Loaded) -> Decision[Admitted | Denial]:

@@ -78,10 +78,14 @@ def find_plan(rows: Rows, customer_id: CustomerId | None) -> str | None:
     return None
 
 
-def load_budgets(rows: Rows, caller: Caller, *, now_us: int) -> tuple[Budget, ...]:
+def load_gate(rows: Rows) -> HomeFact | None:
+    """Which kinds of subject have budgets; ``None``: none but runs."""
+    return rows.get(HomeFact, GATE_FACT)
+
+
+def load_budgets(rows: Rows, caller: Caller, gate: HomeFact | None, *, now_us: int) -> tuple[Budget, ...]:
     """Every budget that a call belongs to."""
     of_run = rows.find(Budget, subject=f"{RUN}{caller.run_id}") if caller.run_id else ()
-    gate = rows.get(HomeFact, GATE_FACT)
     if gate is None:
         return of_run
     kinds = frozenset(gate.value.split())

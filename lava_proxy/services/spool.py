@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.budgets import Caller, allocations_of_nothing, load_budgets
+from lava_proxy.core.budgets import Caller, allocations_of_nothing, load_budgets, load_gate
 from lava_proxy.core.cycles import cycle_key
 from lava_proxy.core.entities import (
     Budget,
@@ -233,7 +233,7 @@ def _paid_by(hold: Hold, identity: Identity, rows: Rows) -> Hold:
         run_id=identity.run.run_id if identity.run else None,
         metadata=hold.request.metadata,
     )
-    budgets = load_budgets(rows, caller, now_us=hold.created_us)
+    budgets = load_budgets(rows, caller, load_gate(rows), now_us=hold.created_us)
     known = [budget for budget in budgets if rows.get(Budget, budget.budget_id) is not None]
     return replace(
         hold,
