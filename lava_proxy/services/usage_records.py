@@ -10,7 +10,7 @@ import re
 
 from msgspec import Struct
 
-from lava_proxy.core.budgets import Caller, allocations_of_nothing, load_budgets, load_gate
+from lava_proxy.core.budgets import COUNTED, Caller, allocations_of_nothing, load_budgets, load_gate
 from lava_proxy.core.cycles import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.entities import (
     Budget,
@@ -68,6 +68,7 @@ class _Loaded(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
     wallet: Wallet | None
     budgets: tuple[Budget, ...]
+    """Those that count; a report is refused by none, since the usage has happened."""
     is_known: bool
     """Whether the value was reported in this cycle before."""
 
@@ -139,7 +140,7 @@ def _load(rows: Rows, report: UsageReported, digest: str, now_us: int) -> _Loade
     cycle = cycle_key(version, rows, customer_id, now_us)
     of_tiers = counter_cycle(version, cycle)
     caller = Caller(customer_id=customer_id, key_id=None, run_id=None, metadata=report.metadata)
-    budgets = load_budgets(rows, caller, load_gate(rows), now_us=now_us)
+    budgets = tuple(b for b in load_budgets(rows, caller, load_gate(rows), now_us=now_us) if b.measure in COUNTED)
     return _Loaded(
         customer=customer,
         meter=meter,

@@ -5,6 +5,7 @@ What the other machine proves of credit must hold here too; on top, counts are t
 
 from collections import Counter as Tally
 from fractions import Fraction
+from typing import cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import consumes, initialize, invariant, multiple, rule
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.admission import Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.budgets import COUNTED, GATE_FACT, current, spent_on
+from lava_proxy.core.cycles import period_start_us
 from lava_proxy.core.entities import (
     Budget,
     BudgetMeasure,
@@ -30,11 +32,14 @@ from lava_proxy.core.entities import (
 )
 from lava_proxy.core.identity import Claims, Denial, IdentityPolicy
 from lava_proxy.core.ids import BudgetId, CustomerId, EventId, HoldId, InstanceId, MeterId, RequestId, TransactionId
-from lava_proxy.core.meter_options import MeterOptions, UnitRate
-from lava_proxy.core.ports import Decision
+from lava_proxy.core.instants import format_instant
+from lava_proxy.core.meter_options import Aggregation, MeterOptions, UnitRate
+from lava_proxy.core.ports import Decision, Ledger
 from lava_proxy.core.settlement import Measured, settle
 from lava_proxy.core.usage import Usage
 from lava_proxy.core.verify import verify
+from lava_proxy.services.idempotency import By
+from lava_proxy.services.usage_records import UsageRecords, UsageReported
 from lava_proxy.store.ledger import WritingLedger
 from tests.ledger.test_hold_machine import (
     COST_METER,
@@ -45,7 +50,7 @@ from tests.ledger.test_hold_machine import (
     _case,
 )
 
-FREE_METER = MeterId("prd_free")
+FREE_METER, PEAK_METER = MeterId("prd_free"), MeterId("prd_peak")
 ALLOWANCE = 10_000
 DAY_US = 86_400 * 1_000_000
 OPTIONS = MeterOptions(
@@ -61,10 +66,21 @@ CAPS = (
 CODES = {"insufficient_credits", "budget_exceeded", "request_limit_reached", "rate_limited", "unpriced_model"}
 
 
+class At:
+    """A clock that stands."""
+
+    def __init__(self, now_us: int) -> None:
+        self._now_us = now_us
+
+    def now_us(self) -> int:
+        return self._now_us
+
+
 class LimitsMachine(MemoryHoldMachine):
     def __init__(self) -> None:
         super().__init__()
         self.quoted: dict[str, tuple[int, Fraction | None]] = {}
+        self.peaks: dict[tuple[str, str], int] = {}
 
     @initialize()
     def open_the_books(self) -> None:
@@ -90,6 +106,14 @@ class LimitsMachine(MemoryHoldMachine):
             options=OPTIONS,
             created_us=0,
         )
+        peak = replace(meter, meter_id=PEAK_METER, slug="peak", tier_unit=TierUnit.CUSTOM)
+        peak_version = replace(
+            version,
+            meter_id=PEAK_METER,
+            tier_unit=TierUnit.CUSTOM,
+            tiers=(Tier(start=0, rate_nanos=900), Tier(start=10, rate_nanos=400)),
+            options=MeterOptions(unit="gigabytes", aggregation=Aggregation.MAX),
+        )
         budgets = [
             Budget(
                 budget_id=BudgetId(f"bud_cap{number}"),
@@ -103,7 +127,9 @@ class LimitsMachine(MemoryHoldMachine):
             for number, (subject, measure, limit, period) in enumerate(CAPS)
         ]
         gate = HomeFact(name=GATE_FACT, value="customer customer* metadata:team*")
-        self.do(lambda _: None, lambda _: Decision(result=None, rows=(meter, version, *budgets, gate)))
+        self.do(
+            lambda _: None, lambda _: Decision(result=None, rows=(meter, version, peak, peak_version, *budgets, gate))
+        )
 
     @rule(
         target=MemoryHoldMachine.open_holds,
@@ -152,6 +178,23 @@ class LimitsMachine(MemoryHoldMachine):
             assert budget.period_start_us == share.period_start_us == current(budget, self.now_us).period_start_us
         self.quoted[outcome.hold.hold_id] = (tokens, cost)
         return outcome.hold.hold_id
+
+    @rule(customer=st.sampled_from(CUSTOMERS), gigabytes=st.integers(1, 40))
+    def report(self, customer: CustomerId, gigabytes: int) -> None:
+        """A peak of the month: what credit does not cover is owed."""
+        records = UsageRecords(ledger=cast("Ledger", self.ledger), clock=At(self.now_us), ids=self)
+        said = UsageReported(customer=customer, meter=PEAK_METER, quantity_micros=gigabytes * 1_000_000)
+        request_id = records.record(said, by=By(actor="test")).value
+        record = self.get(RequestRecord, request_id)
+        assert record is not None
+        self.expected[customer].requests[record.request_id] = record.charge_nanos
+        most = max(gigabytes, self.peaks.get((customer, self.month()), 0))
+        self.peaks[customer, self.month()] = most
+        counted = self.get(Counter, customer, PEAK_METER, self.month())
+        assert counted is not None and counted.count_micros == most * 1_000_000
+
+    def month(self) -> str:
+        return format_instant(period_start_us("month", self.now_us))
 
     @rule(days=st.integers(1, 9))
     def days_pass(self, days: int) -> None:
