@@ -112,7 +112,7 @@ def option_facts(version: "MeterVersion") -> list[tuple[str, str | int | None]]:
 
 
 def _rate_of(rate: "UnitRate") -> str:
-    from lava_proxy.core.option_rating import per_of
+    from lava_proxy.core.option_terms import per_of
     from lava_proxy.services.documents import rate_text
 
     return f"${rate_text(rate.rate_nanos)} per {per_of(rate.unit):,}"

@@ -19,11 +19,10 @@ from lava_proxy.cli.meter_options import (
     unit_rates,
 )
 from lava_proxy.cli.meter_options import allowance as read_allowance
-from lava_proxy.cli.naming import Names
-from lava_proxy.cli.options import CustomerOption, Home, IdempotencyKey, Json, Since, TimeZone, Until, Yes
-from lava_proxy.cli.output import money, say, when
-from lava_proxy.cli.reading import Wanted, read_filter, read_range
+from lava_proxy.cli.options import Home, IdempotencyKey, Json, Yes
+from lava_proxy.cli.output import say, when
 from lava_proxy.cli.session import by, confirm, open_house, output, zone_of
+from lava_proxy.cli.simulation import simulate
 from lava_proxy.core.entities import CounterReset, RateType, TierUnit
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.meter_options import Aggregation, MeterOptions, TierMode
@@ -31,10 +30,11 @@ from lava_proxy.core.meter_options import Aggregation, MeterOptions, TierMode
 if TYPE_CHECKING:
     from lava_proxy.core.entities import MeterVersion, Tier
     from lava_proxy.services.meters import PricedMeter
-    from lava_proxy.services.simulation import SimulatedLine
     from lava_proxy.wiring import House
 
 app = noun("What customers are charged. A change holds for calls from then on; what was charged stays.")
+
+app.command("simulate")(simulate)
 
 MeterArgument = Annotated[str, typer.Argument(metavar="METER", help="A meter, by slug or prd_….", show_default=False)]
 Rate = Annotated[
@@ -230,53 +230,6 @@ def update(
             is_default=default or None,
         )
         _show(house, house.meters.update(meter, changes, by=by(idempotency_key)).value, json)
-
-
-@app.command("simulate")
-def simulate(
-    meter: MeterArgument,
-    customer_id: CustomerOption = None,
-    group_by: Annotated[str, typer.Option("--by", metavar="GROUP", help="model, customer or meter.")] = "model",
-    since: Since = "30d",
-    until: Until = None,
-    tz: TimeZone = None,
-    home: Home = None,
-    json: Json = False,
-) -> None:
-    """Tell what the recorded requests would have been charged on a meter. Nothing is written.
-
-    Counts of tiers and allowances begin at nothing, as for a customer who is new on the meter.
-
-    \b
-    lava meters simulate premium --since 30d
-    lava meters simulate premium --since 2026-01-01 --until 2026-01-31 --customer acme --json
-    """
-    with open_house(home) as house:
-        from lava_proxy.services.simulation import GROUPS, simulation_document
-
-        if group_by not in GROUPS:
-            raise InvalidInput(f"by: {group_by!r} is no group; choose of {', '.join(GROUPS)}", field="by")
-        which = read_filter(house, Wanted(customer=customer_id), read_range(house, since, until, tz))
-        found = house.simulations.run(house.meters.get(meter), which, by=group_by)
-        out = output(house, json)
-        if json:
-            out.document(simulation_document(found, by=group_by))
-            return
-        names = Names(house)
-        rows = [(names.group(group_by, line.group), *_simulated(line)) for line in found.lines]
-        out.table((group_by, *SIMULATED), [*rows, ("total", *_simulated(found.total))])
-        if found.total.unpriced:
-            say(f"{found.total.unpriced} requests have no known cost, so this meter could not charge them.")
-        if found.total.unit_not_reported:
-            say(f"Of {found.total.unit_not_reported} requests nothing was reported that this meter charges by.")
-
-
-SIMULATED = ("requests", "cost", "charge", "margin", "was charged", "difference")
-
-
-def _simulated(line: "SimulatedLine") -> tuple[str | int, ...]:
-    amounts = (line.cost_nanos, line.simulated_nanos, line.margin_nanos, line.charged_nanos, line.difference_nanos)
-    return (line.requests, *(money(nanos) for nanos in amounts))
 
 
 @app.command("archive")

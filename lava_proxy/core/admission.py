@@ -37,7 +37,9 @@ from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, i
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.meters import MeterChoice
 from lava_proxy.core.money import round_up
-from lava_proxy.core.option_rating import Limits, ceiling_with_options, reservable_micros, terms_of
+from lava_proxy.core.option_ceiling import Limits, ceiling_with_options
+from lava_proxy.core.option_rating import reservable_micros
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import charge_ceiling
 from lava_proxy.core.wallet import Moved, available_nanos, draw_down_order, hold_credit

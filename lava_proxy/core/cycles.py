@@ -1,6 +1,7 @@
 """Where a cycle begins: of a customer's counters and allowances, and of budgets' periods. All in UTC."""
 
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 
 from lava_proxy.core.entities import Counter, CounterReset, MeterVersion
 from lava_proxy.core.ids import CustomerId
@@ -9,6 +10,7 @@ from lava_proxy.core.ports import Rows
 
 FREE = "free:"
 """Before the cycle of a counter of free units."""
+DAY_US = 86_400 * 1_000_000
 PERIODS = ("day", "week", "month", "total")
 
 
@@ -24,14 +26,18 @@ def period_start_us(period: str, at_us: int) -> int:
     >>> format_instant(period_start_us("week", 1_790_000_000_000_000))
     '2026-09-21T00:00:00.000000Z'
     """
-    if period == "total":
-        return 0
-    day = to_datetime(at_us).date()
+    return 0 if period == "total" else _start_of(period, at_us // DAY_US)
+
+
+@lru_cache(maxsize=256)
+def _start_of(period: str, day_number: int) -> int:
+    """The same by the day, counted from the epoch: calls of one day share it."""
+    day = to_datetime(day_number * DAY_US).date()
     if period == "week":
         day -= timedelta(days=day.weekday())
     elif period == "month":
         day = day.replace(day=1)
-    return from_datetime(datetime.combine(day, time(), tzinfo=to_datetime(0).tzinfo))
+    return from_datetime(datetime.combine(day, time(), tzinfo=UTC))
 
 
 def period_end_us(period: str, start_us: int) -> int | None:
@@ -49,7 +55,10 @@ def cycle_key(version: MeterVersion, rows: Rows, customer_id: CustomerId | None,
     options = version.options
     if version.reset is CounterReset.NEVER and (options is None or not options.allowance):
         return ""
-    return format_instant(cycle_start_us(rows, customer_id, at_us))
+    return _key_of(cycle_start_us(rows, customer_id, at_us))
+
+
+_key_of = lru_cache(maxsize=256)(format_instant)
 
 
 def counter_cycle(version: MeterVersion, cycle: str) -> str:

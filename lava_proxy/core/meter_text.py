@@ -8,7 +8,7 @@ from lava_proxy.core.entities import CounterReset, RateType, Tier, TierUnit
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.meter_options import Aggregation, MeterOptions, ModelRate, TierMode, UnitRate
 from lava_proxy.core.money import parse_amount
-from lava_proxy.core.option_rating import FAMILIES
+from lava_proxy.core.option_terms import FAMILIES
 from lava_proxy.core.pricing import UNITS
 from lava_proxy.core.tiers import read_rate
 

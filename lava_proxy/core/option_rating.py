@@ -9,67 +9,28 @@ a customer without credit can use what is free, and a quote is never below the c
 """
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from fractions import Fraction
-from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.entities import Counter, MeterVersion, RateType, Tier, TierUnit
-from lava_proxy.core.meter_options import NO_OPTIONS, MeterOptions, ModelRate, TierMode
+from lava_proxy.core.entities import Counter
+from lava_proxy.core.meter_options import TierMode
+from lava_proxy.core.option_terms import Terms
 from lava_proxy.core.parts import Quantity, split
-from lava_proxy.core.pricing import PARENTS, SAME_THING, UNITS
 from lava_proxy.core.rating import (
     MICROS,
     Charge,
     Line,
-    dearest_rate_nanos,
     exact_charge,
     round_lines,
-    start_micros,
     tier_index,
     tier_lines,
     units_micros_of,
 )
 from lava_proxy.core.usage import Usage
 
-INPUT_UNITS = tuple(unit for unit in UNITS if unit.endswith("_tokens") and not unit.startswith(("output", "reason")))
-OUTPUT_UNITS = ("output_tokens", "reasoning_tokens", "output_audio_tokens", "output_image_tokens")
-FAMILIES: Mapping[TierUnit, tuple[str, ...]] = {
-    TierUnit.TOKENS_1M: (*INPUT_UNITS, *OUTPUT_UNITS),
-    TierUnit.CHARACTERS_1M: ("input_characters", "output_characters"),
-    TierUnit.MINUTES: ("input_seconds", "output_seconds"),
-    TierUnit.REQUESTS: ("requests",),
-    TierUnit.CUSTOM: (),
-}
-"""The units of usage that a meter's own unit adds up."""
 PART_MINIMUM, PART_FREE = "minimum", "free"
-
-
-class Terms(Struct, frozen=True, kw_only=True):
-    """A version as it stands for one model: its tiers, and nanos per unit of what has a rate of its own."""
-
-    version: MeterVersion
-    options: MeterOptions
-    own_rates: Mapping[str, Fraction]
-    own_nanos: Mapping[str, int]
-    family: tuple[str, ...]
-    allowance_micros: int
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """The most that a request can consume, in millionths of each unit; ``None`` where parts are not told apart."""
-
-    units_micros: int
-    """Of the meter's own unit, all parts together."""
-    input_tokens_micros: int | None
-    tokens_micros: int
-    characters_micros: int
-    seconds_micros: int
-    images_micros: int
-    searches_micros: int
-    pages_micros: int
 
 
 class Consumed(Struct, frozen=True, kw_only=True):
@@ -86,41 +47,22 @@ class Rated(Struct, frozen=True, kw_only=True):
     """False where nothing that the meter charges by was reported."""
 
 
-@lru_cache(maxsize=1024)
-def terms_of(version: MeterVersion, model: str | None) -> Terms:
-    """The version compiled for a model; kept, since a version never changes."""
-    options = version.options or NO_OPTIONS
-    override = _override(options, model)
-    if override is not None and override.rate_nanos is not None:
-        version = replace(version, tiers=(Tier(start=0, rate_nanos=override.rate_nanos),))
-    rates = {rate.unit: rate.rate_nanos for rate in (*options.units, *(override.units if override else ()))}
-    own = {unit: nanos for unit in UNITS if (nanos := _own_rate(unit, rates)) is not None}
-    return Terms(
-        version=version,
-        options=options,
-        own_rates={unit: Fraction(nanos, per_of(unit)) for unit, nanos in own.items()},
-        own_nanos=own,
-        family=FAMILIES[version.tier_unit],
-        allowance_micros=start_micros(version.tier_unit, options.allowance),
-    )
-
-
 def charge_usage(
     terms: Terms, counter: Counter, allowance: Counter | None, consumed: Consumed, *, reserved_micros: int = 0
 ) -> Rated:
     """Charge what a request consumed, and move the counters on. ``reserved_micros``: free units that its hold set aside."""
     own, general, is_reported = _taken_apart(terms, consumed)
-    in_family = sum((Fraction(own[unit]) for unit in own if unit in terms.family), Fraction(0)) * MICROS
-    total = general + -(-in_family.numerator // in_family.denominator)
+    total = general
+    if own and terms.allowance_micros:
+        total += _micros(sum(quantity for unit, quantity in own.items() if unit in terms.family))
     free = _free_micros(terms, allowance, total, reserved_micros)
-    billable = general - (-(-general * free // total) if total else 0)
-    share = Fraction(total - free, total) if total else Fraction(1)
-    lines = _general_lines(terms, counter, billable, general or not own, consumed.cost or Fraction(0))
-    lines += _own_lines(terms, own, share)
-    is_free = free >= total and (free > 0 or reserved_micros > 0)
-    exact = sum((line.exact for line in lines), Fraction(0))
-    if exact < terms.options.minimum_nanos and not (is_free and not exact):
-        lines.append(Line(0, terms.options.minimum_nanos, 0, terms.options.minimum_nanos - exact, PART_MINIMUM))
+    billable = general + (-general * free // total if free else 0)
+    lines = _general_lines(terms, counter, billable, general or not own, consumed.cost or _NOTHING)
+    if own:
+        lines += _own_lines(terms, own, Fraction(total - free, total) if free else None)
+    if terms.options.minimum_nanos:
+        is_free = free >= total and (free > 0 or reserved_micros > 0)
+        lines += _minimum_line(terms.options.minimum_nanos, lines, is_free=is_free)
     if free:
         lines.insert(0, Line(0, 0, free, Fraction(0), PART_FREE))
     nanos, carry, breakdown = round_lines(lines, counter.charge_carry)
@@ -142,64 +84,32 @@ def reservable_micros(terms: Terms, allowance: Counter | None, units_micros: int
     return max(0, min(units_micros, left))
 
 
-def ceiling_with_options(
-    terms: Terms, counter: Counter, limits: Limits, *, cost: Fraction | None, reserved_micros: int
-) -> Fraction:
-    """The most that a request within these limits can be charged, exact, with these free units set aside for it."""
-    dearest = dearest_rate_nanos(terms.version, counter.count_micros)
-    in_family, beside = _dearest_parts(terms, limits, dearest)
-    if terms.version.rate_type is RateType.PERCENTAGE:
-        in_family = exact_charge(terms.version, Tier(start=0, rate_nanos=dearest), 0, 0, cost or Fraction(0))
-    units = limits.units_micros
-    if units and reserved_micros:
-        in_family *= Fraction(max(0, units - reserved_micros), units)
-    total = in_family + beside
-    is_free = reserved_micros >= units and reserved_micros > 0
-    return total if is_free and not total else max(total, Fraction(terms.options.minimum_nanos))
-
-
-def per_of(unit: str) -> int:
-    """How many units a rate is for."""
-    return 1_000_000 if unit.endswith(("_tokens", "_characters")) else 1
-
-
-def _override(options: MeterOptions, model: str | None) -> ModelRate | None:
-    if model is None:
-        return None
-    return next((rates for rates in options.models if fnmatchcase(model, rates.model)), None)
-
-
-def _own_rate(unit: str, rates: Mapping[str, int]) -> int | None:
-    """Its own, else the dearest of its nearest parents' that have one; ``None``: it goes with the meter's own unit."""
-    if unit in rates:
-        return rates[unit]
-    parents = [nanos for parent in PARENTS.get(unit, ()) if (nanos := _own_rate(parent, rates)) is not None]
-    return max(parents) if parents else None
-
-
 def _taken_apart(terms: Terms, consumed: Consumed) -> tuple[dict[str, Quantity], int, bool]:
     """Quantities with a rate of their own; millionths of the meter's own unit; whether anything was reported."""
     version, usage = terms.version, consumed.usage
-    if not terms.own_rates:
+    if not terms.own:
         found = (
             consumed.units_micros if consumed.units_micros is not None else units_micros_of(version.tier_unit, usage)
         )
         return {}, found or 0, found is not None
     quantities: dict[str, Quantity] = {**split(usage).quantities, "requests": 1}
-    for unit, same in SAME_THING.items():
-        if unit in terms.own_rates and quantities.get(unit):
+    for unit, same in terms.same_things:
+        if quantities.get(unit):
             quantities.pop(same, None)  # two measures of one thing: the one with a rate of its own carries it
-    own = {unit: quantities[unit] for unit in quantities if unit in terms.own_rates}
+    own = {unit: quantity for unit, quantity in quantities.items() if unit in terms.own}
     general = _micros(
-        sum(Fraction(quantities[unit]) for unit in terms.family if unit in quantities and unit not in own)
+        sum(quantity for unit, quantity in quantities.items() if unit in terms.family and unit not in own)
     )
     is_reported = units_micros_of(version.tier_unit, usage) is not None
-    if not is_reported and consumed.units_micros is not None and not set(own) & set(terms.family):
+    if not is_reported and consumed.units_micros is not None and terms.family.isdisjoint(own):
         general, is_reported = consumed.units_micros, True
-    return own, general, is_reported or bool(own)
+    return own, general, is_reported or len(own) > ("requests" in own)
 
 
-def _micros(units: Fraction | int) -> int:
+def _micros(units: Quantity | Fraction) -> int:
+    """Millionths, a part of one counted whole."""
+    if isinstance(units, int):
+        return units * MICROS
     whole = Fraction(units) * MICROS
     return -(-whole.numerator // whole.denominator)
 
@@ -233,33 +143,24 @@ def _general_lines(terms: Terms, counter: Counter, units: int, is_wanted: bool |
     return [Line(tier.start, tier.rate_nanos, units, exact_charge(version, tier, units, units, cost))]
 
 
-def _own_lines(terms: Terms, own: Mapping[str, Quantity], share: Fraction) -> list[Line]:
+def _own_lines(terms: Terms, own: Mapping[str, Quantity], share: Fraction | None) -> list[Line]:
+    """``share`` is what of the meter's own unit is to be paid; ``None``: all."""
     lines = []
     for unit, quantity in own.items():
-        billed = Fraction(quantity) * (share if unit in terms.family else 1)
-        lines.append(Line(0, terms.own_nanos[unit], _micros(billed), billed * terms.own_rates[unit], unit))
+        nanos, per = terms.own[unit]
+        if isinstance(quantity, int) and (share is None or unit not in terms.family):
+            lines.append(Line(0, nanos, quantity * MICROS, Fraction(quantity * nanos, per), unit))
+            continue
+        billed = Fraction(quantity) * (share if share is not None and unit in terms.family else 1)
+        lines.append(Line(0, nanos, _micros(billed), billed * nanos / per, unit))
     return lines
 
 
-def _dearest_parts(terms: Terms, limits: Limits, dearest_nanos: int) -> tuple[Fraction, Fraction]:
-    """The ceilings of what the meter's own unit adds up, and of everything beside it."""
-    unit, rates = terms.version.tier_unit, terms.own_rates
-    base = exact_charge(terms.version, Tier(start=0, rate_nanos=dearest_nanos), MICROS, MICROS, Fraction(0))
+def _minimum_line(minimum_nanos: int, lines: list[Line], *, is_free: bool) -> list[Line]:
+    exact = sum((line.exact for line in lines), _NOTHING)
+    if exact >= minimum_nanos or (is_free and not exact):
+        return []
+    return [Line(0, minimum_nanos, 0, minimum_nanos - exact, PART_MINIMUM)]
 
-    def most(units: tuple[str, ...], micros: int, family: TierUnit) -> tuple[Fraction, Fraction]:
-        general = base if unit is family else Fraction(0)
-        rate = max(rates.get(name, general) for name in units)
-        return (rate * micros / MICROS, Fraction(0)) if unit is family else (Fraction(0), rate * micros / MICROS)
 
-    tokens, given = limits.tokens_micros, limits.input_tokens_micros
-    parts = [
-        most(INPUT_UNITS, tokens if given is None else given, TierUnit.TOKENS_1M),
-        most(OUTPUT_UNITS, tokens if given is None else tokens - given, TierUnit.TOKENS_1M),
-        most(FAMILIES[TierUnit.CHARACTERS_1M], limits.characters_micros, TierUnit.CHARACTERS_1M),
-        most(FAMILIES[TierUnit.MINUTES], limits.seconds_micros, TierUnit.MINUTES),
-        most(("requests",), MICROS, TierUnit.REQUESTS),
-        most(("images",), limits.images_micros, TierUnit.CUSTOM),
-        most(("searches",), limits.searches_micros, TierUnit.CUSTOM),
-        most(("pages",), limits.pages_micros, TierUnit.CUSTOM),
-    ]
-    return sum((inside for inside, _ in parts), Fraction(0)), sum((beside for _, beside in parts), Fraction(0))
+_NOTHING = Fraction(0)

@@ -21,7 +21,7 @@ MICROS = 1_000_000
 PERCENT_NANOS = 100 * 1_000_000_000
 """100 %, in the nano-percent of a percentage meter's rates."""
 
-_BASE_UNITS = {
+BASE_UNITS = {
     TierUnit.TOKENS_1M: 1_000_000,
     TierUnit.CHARACTERS_1M: 1_000_000,
     TierUnit.MINUTES: 60,
@@ -128,7 +128,7 @@ def charge_ceiling(version: MeterVersion, counter: Counter, *, units_micros: int
     dearest = dearest_rate_nanos(version, counter.count_micros)
     if version.rate_type is RateType.PERCENTAGE:
         return (cost or _NOTHING) * (PERCENT_NANOS + dearest) / PERCENT_NANOS
-    return Fraction(units_micros * dearest, MICROS * _BASE_UNITS[version.tier_unit])
+    return Fraction(units_micros * dearest, MICROS * BASE_UNITS[version.tier_unit])
 
 
 def dearest_rate_nanos(version: MeterVersion, count_micros: int) -> int:
@@ -142,7 +142,7 @@ def dearest_rate_nanos(version: MeterVersion, count_micros: int) -> int:
 def exact_charge(version: MeterVersion, tier: Tier, units: int, units_total: int, cost: Fraction) -> Fraction:
     """What ``units`` of ``units_total`` are charged in this tier; of a percentage meter, their share of the cost."""
     if version.rate_type is RateType.FIXED:
-        return Fraction(units * tier.rate_nanos, MICROS * _BASE_UNITS[version.tier_unit])
+        return Fraction(units * tier.rate_nanos, MICROS * BASE_UNITS[version.tier_unit])
     if units != units_total:
         cost = cost * Fraction(units, units_total)
     return cost * (PERCENT_NANOS + tier.rate_nanos) / PERCENT_NANOS

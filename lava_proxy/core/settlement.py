@@ -33,7 +33,8 @@ from lava_proxy.core.ids import EventId, GrantId, HoldId, TransactionId
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, move, provider_account
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_with_carry
-from lava_proxy.core.option_rating import Consumed, charge_usage, terms_of
+from lava_proxy.core.option_rating import Consumed, charge_usage
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage

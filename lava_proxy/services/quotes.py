@@ -12,13 +12,9 @@ from lava_proxy.core.errors import CustomerNotFound, Fault, InvalidInput, LavaEr
 from lava_proxy.core.identity import Claims, Denial, IdentityPolicy
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.money import round_half_up, round_up
-from lava_proxy.core.option_rating import (
-    Consumed,
-    ceiling_with_options,
-    charge_usage,
-    reservable_micros,
-    terms_of,
-)
+from lava_proxy.core.option_ceiling import ceiling_with_options
+from lava_proxy.core.option_rating import Consumed, charge_usage, reservable_micros
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Clock, IdSource, Ledger
 from lava_proxy.core.pricing import Cost, PriceSheet, cost_of
 from lava_proxy.core.rating import MICROS, charge_ceiling, rate, units_micros_of

@@ -31,7 +31,8 @@ from lava_proxy.core.entities import (
 from lava_proxy.core.errors import InvalidInput, Refused
 from lava_proxy.core.ids import EventId, HoldId, InstanceId, Metadata, RequestId, TransactionId
 from lava_proxy.core.meter_options import NO_OPTIONS, Aggregation
-from lava_proxy.core.option_rating import Consumed, charge_usage, terms_of
+from lava_proxy.core.option_rating import Consumed, charge_usage
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.rating import MICROS
 from lava_proxy.core.settlement import Holding, Measured, Stamp, settle

@@ -12,13 +12,9 @@ from lava_proxy.core.entities import Counter, CounterReset, MeterVersion, RateTy
 from lava_proxy.core.ids import MeterId
 from lava_proxy.core.meter_options import MeterOptions, ModelRate, TierMode, UnitRate
 from lava_proxy.core.money import NANOS_PER_DOLLAR, format_amount, parse_amount, round_up
-from lava_proxy.core.option_rating import (
-    Consumed,
-    ceiling_with_options,
-    charge_usage,
-    reservable_micros,
-    terms_of,
-)
+from lava_proxy.core.option_ceiling import ceiling_with_options
+from lava_proxy.core.option_rating import Consumed, charge_usage, reservable_micros
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.rating import MICROS, Charge, rate
 from lava_proxy.core.usage import Usage
 
@@ -192,6 +188,9 @@ def test_what_nobody_reported_is_told() -> None:
     counter = Counter(customer_id="con_a", meter_id=METER)
     assert not charge_usage(tokens, counter, None, Consumed(usage=Usage(input_seconds=Decimal(3)))).is_unit_reported
     assert charge_usage(tokens, counter, None, Consumed(usage=Usage(images=1))).is_unit_reported
+    fee = terms_of(meter(MeterOptions(units=units(requests="1")), (0, "5")), None)
+    rated = charge_usage(fee, counter, None, Consumed(usage=Usage()))
+    assert rated.charge.nanos == NANOS_PER_DOLLAR and not rated.is_unit_reported, "a fee tells nothing of the tokens"
 
 
 rates = st.integers(min_value=0, max_value=10**11)
