@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
     from lava_proxy.services.backups import Restored
+    from lava_proxy.services.budgets import Budgets
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
@@ -38,9 +39,11 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
+    from lava_proxy.services.simulation import Simulations
     from lava_proxy.services.spool import Spool, SpoolBooking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
+    from lava_proxy.services.usage_records import UsageRecords
 
 
 _ULID_RANDOM_BYTES = 10
@@ -178,6 +181,24 @@ class House(Annex):
         from lava_proxy.services.usage import UsageReports
 
         return UsageReports(ledger=self.ledger)
+
+    @cached_property
+    def usage_records(self) -> "UsageRecords":
+        from lava_proxy.services.usage_records import UsageRecords
+
+        return UsageRecords(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def simulations(self) -> "Simulations":
+        from lava_proxy.services.simulation import Simulations
+
+        return Simulations(ledger=self.ledger)
+
+    @cached_property
+    def budgets(self) -> "Budgets":
+        from lava_proxy.services.budgets import Budgets
+
+        return Budgets(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
     def holds(self) -> "Holds":

@@ -5,11 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lava_proxy.cli.groups import noun
+from lava_proxy.cli.meter_options import (
+    AggregationOption,
+    Allowance,
+    MinimumCharge,
+    Mode,
+    ModelRates,
+    OwnUnit,
+    UnitRates,
+    minimum,
+    model_rates,
+    option_facts,
+    unit_rates,
+)
+from lava_proxy.cli.meter_options import allowance as read_allowance
 from lava_proxy.cli.options import Home, IdempotencyKey, Json, Yes
 from lava_proxy.cli.output import say, when
 from lava_proxy.cli.session import by, confirm, open_house, output, zone_of
-from lava_proxy.core.entities import RateType, TierUnit
+from lava_proxy.cli.simulation import simulate
+from lava_proxy.core.entities import CounterReset, RateType, TierUnit
 from lava_proxy.core.errors import InvalidInput
+from lava_proxy.core.meter_options import Aggregation, MeterOptions, TierMode
 
 if TYPE_CHECKING:
     from lava_proxy.core.entities import MeterVersion, Tier
@@ -17,6 +33,8 @@ if TYPE_CHECKING:
     from lava_proxy.wiring import House
 
 app = noun("What customers are charged. A change holds for calls from then on; what was charged stays.")
+
+app.command("simulate")(simulate)
 
 MeterArgument = Annotated[str, typer.Argument(metavar="METER", help="A meter, by slug or prd_….", show_default=False)]
 Rate = Annotated[
@@ -53,6 +71,16 @@ def create(
     ] = None,
     rate: Rate = None,
     tier: Tiers = None,
+    tier_mode: Mode = None,
+    unit_rate: UnitRates = None,
+    model_rate: ModelRates = None,
+    minimum_charge: MinimumCharge = None,
+    allowance: Allowance = None,
+    reset: Annotated[
+        CounterReset, typer.Option("--reset", help="When the count that tiers go by begins anew.")
+    ] = CounterReset.NEVER,
+    unit: OwnUnit = None,
+    aggregation: AggregationOption = Aggregation.SUM,
     meter_slug: Annotated[
         str | None,
         typer.Option(
@@ -78,19 +106,31 @@ def create(
         1,000,000 tokens are charged $5.00
     lava meters create Volume --rate-type fixed --tier 0:5 --tier 1M:3 --tier 10M:1
     lava meters create "Per call" --rate-type fixed --tier-type requests --rate 0.10
+    lava meters create Parts --rate-type fixed --unit-rate input_tokens:3 --unit-rate output_tokens:15
+    lava meters create Storage --rate-type fixed --unit gb_hours --rate 0.0002 --reset cycle
     """
     with open_house(home) as house:
+        from lava_proxy.core.meter_text import read_unit
         from lava_proxy.services.meters import MeterTerms
 
-        tiers = _tiers(rate, tier)
-        if tiers is None:
-            raise InvalidInput("rate: say what is charged, with --rate or --tier", field="rate")
+        if unit is not None and tier_type not in (None, TierUnit.CUSTOM):
+            raise InvalidInput("unit: give --unit or --tier-type, not both", field="unit")
         terms = MeterTerms(
             name=name,
             slug=meter_slug,
             rate_type=rate_type,
-            tier_unit=tier_type or TierUnit.TOKENS_1M,
-            tiers=tiers,
+            tier_unit=TierUnit.CUSTOM if unit is not None else tier_type or TierUnit.TOKENS_1M,
+            tiers=_tiers(rate, tier),
+            reset=reset,
+            options=MeterOptions(
+                tier_mode=tier_mode or TierMode.GRADUATED,
+                units=unit_rates(unit_rate) or (),
+                models=model_rates(model_rate) or (),
+                minimum_nanos=minimum(minimum_charge) or 0,
+                allowance=read_allowance(allowance) or 0,
+                unit=read_unit(unit) if unit is not None else "",
+                aggregation=aggregation,
+            ),
             is_default=default,
         )
         _show(house, house.meters.create(terms, by=by(idempotency_key)).value, json)
@@ -155,6 +195,11 @@ def update(
     ] = None,
     rate: Rate = None,
     tier: Tiers = None,
+    tier_mode: Mode = None,
+    unit_rate: UnitRates = None,
+    model_rate: ModelRates = None,
+    minimum_charge: MinimumCharge = None,
+    allowance: Allowance = None,
     default: Annotated[
         bool, typer.Option("--default", help="Make it the meter of calls for which nothing else chose one.")
     ] = False,
@@ -162,16 +207,28 @@ def update(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Change a meter from now on. Rate type and tier type stay: make another meter for that.
+    """Change a meter from now on. Rate type, tier type and reset stay: make another meter for that.
+
+    Rates given for units or models take the place of all there were; one empty text takes them away.
 
     \b
     lava meters update default --rate 20
     lava meters update premium --tier 0:20 --tier 10M:15
+    lava meters update premium --minimum-charge 0.001 --model-rate ''
     """
     with open_house(home) as house:
         from lava_proxy.services.meters import MeterChanges
 
-        changes = MeterChanges(name=name, tiers=_tiers(rate, tier), is_default=default or None)
+        changes = MeterChanges(
+            name=name,
+            tiers=_tiers(rate, tier),
+            tier_mode=tier_mode,
+            units=unit_rates(unit_rate),
+            models=model_rates(model_rate),
+            minimum_nanos=minimum(minimum_charge),
+            allowance=read_allowance(allowance),
+            is_default=default or None,
+        )
         _show(house, house.meters.update(meter, changes, by=by(idempotency_key)).value, json)
 
 
@@ -232,6 +289,7 @@ def _show(house: "House", priced: "PricedMeter", json: bool, history: "tuple[Met
             ("status", "the default" if priced.is_default else meter.status.value),
             ("created_at", when(meter.created_us, zone)),
             *((f"from {tier.start:,}", _rate(version, tier)) for tier in version.tiers),
+            *option_facts(version),
             *((f"version {old.version}", _history(old, when(old.created_us, zone))) for old in history),
         )
     )
@@ -249,6 +307,7 @@ def _rate(version: "MeterVersion", tier: "Tier") -> str:
         TierUnit.CHARACTERS_1M: "1,000,000 characters",
         TierUnit.MINUTES: "minute",
         TierUnit.REQUESTS: "request",
+        TierUnit.CUSTOM: version.options.unit if version.options is not None else "",
     }[version.tier_unit]
     return f"${text} per {thing}"
 

@@ -238,7 +238,7 @@ def _outcome(
     from lava_proxy.services.documents import rate_text, usage_units
 
     lines = [
-        (f"from {line.tier_start:,}", f"{money(line.charge_nanos)} at {rate_text(line.rate_nanos)}")
+        (line.part or f"from {line.tier_start:,}", f"{money(line.charge_nanos)} at {rate_text(line.rate_nanos)}")
         for line in record.breakdown
     ]
     return [

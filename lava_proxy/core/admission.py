@@ -6,15 +6,17 @@ charge from named grants, and the quoted cost or charge from every budget that t
 
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.budgets import NOTHING_RESERVED, Caller, Need, Reserved, load_budgets, load_gate, reserve
+from lava_proxy.core.cycles import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
     BudgetAllocation,
-    BudgetMeasure,
     Counter,
     Customer,
     Entity,
@@ -23,6 +25,7 @@ from lava_proxy.core.entities import (
     GrantAllocation,
     Hold,
     Key,
+    MeterVersion,
     RateType,
     Refusal,
     RequestHead,
@@ -34,6 +37,9 @@ from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, i
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.meters import MeterChoice
 from lava_proxy.core.money import round_up
+from lava_proxy.core.option_ceiling import Limits, ceiling_with_options
+from lava_proxy.core.option_rating import reservable_micros
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import charge_ceiling
 from lava_proxy.core.wallet import Moved, available_nanos, draw_down_order, hold_credit
@@ -57,6 +63,13 @@ class Quantities(Struct, frozen=True, kw_only=True):
     tokens_micros: int
     characters_micros: int
     seconds_micros: int
+    input_tokens_micros: int | None = None
+    """The part of the tokens that is input; ``None``: nobody told them apart."""
+    images_micros: int = 1_000_000
+    searches_micros: int = 5_000_000
+    """Searches that a provider's own tool may make for one request: an assumption, for meters that charge them apart."""
+    pages_micros: int = 20_000_000
+    """Likewise."""
 
     def of(self, unit: TierUnit) -> int:
         """For a meter's tier unit."""
@@ -65,6 +78,19 @@ class Quantities(Struct, frozen=True, kw_only=True):
         if unit is TierUnit.CHARACTERS_1M:
             return self.characters_micros
         return self.seconds_micros if unit is TierUnit.MINUTES else 1_000_000
+
+    def limits(self, units_micros: int) -> Limits:
+        """For a meter with options; ``units_micros`` are those of its tier unit."""
+        return Limits(
+            units_micros=units_micros,
+            input_tokens_micros=self.input_tokens_micros,
+            tokens_micros=self.tokens_micros,
+            characters_micros=self.characters_micros,
+            seconds_micros=self.seconds_micros,
+            images_micros=self.images_micros,
+            searches_micros=self.searches_micros,
+            pages_micros=self.pages_micros,
+        )
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -97,6 +123,8 @@ class Loaded(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...] = ()
     wallet: Wallet | None = None
     counter: Counter | None = None
+    cycle: str = ""
+    allowance: Counter | None = None
     budgets: tuple[Budget, ...] = ()
 
 
@@ -111,16 +139,32 @@ def load_admission(rows: Rows, asked: Asked) -> Loaded:
     if isinstance(identity, Denial):
         return Loaded(asked=asked, identity=identity)
     customer_id = identity.customer.customer_id if identity.customer else None
-    run_id = identity.run.run_id if identity.run else None
-    meter_id = identity.meter.meter.meter_id
+    version = identity.meter.version
+    cycle = cycle_key(version, rows, customer_id, asked.now_us)
     return Loaded(
         asked=asked,
         identity=identity,
         grants=rows.find(Grant, customer_id=customer_id) if customer_id else (),
         wallet=rows.get(Wallet, customer_id) if customer_id else None,
-        counter=rows.get(Counter, customer_id or "", meter_id, ""),
-        budgets=rows.find(Budget, subject=f"run:{run_id}") if run_id else (),
+        counter=rows.get(Counter, customer_id or "", version.meter_id, counter_cycle(version, cycle) if cycle else ""),
+        cycle=cycle,
+        allowance=load_allowance(rows, version, customer_id, cycle) if cycle else None,
+        budgets=_budgets(rows, asked, identity),
     )
+
+
+def _budgets(rows: Rows, asked: Asked, identity: Identity) -> tuple[Budget, ...]:
+    gate = load_gate(rows)
+    if gate is None and identity.run is None:
+        return ()
+    customer_id = identity.customer.customer_id if identity.customer else None
+    caller = Caller(
+        customer_id=asked.new_customer_id if identity.new_reference is not None else customer_id,
+        key_id=identity.key.key_id if identity.key else None,
+        run_id=identity.run.run_id if identity.run else None,
+        metadata=asked.request.metadata,
+    )
+    return load_budgets(rows, caller, gate, now_us=asked.now_us)
 
 
 def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
@@ -128,9 +172,10 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     identity = loaded.identity
     if isinstance(identity, Denial):
         return Decision(result=identity)
-    amount = _quoted_charge(loaded, identity)
-    if isinstance(amount, Denial):
-        return Decision(result=amount)
+    quoted = _quoted_charge(loaded, identity)
+    if isinstance(quoted, Denial):
+        return Decision(result=quoted)
+    amount = quoted.amount_nanos
     reserved = _reserve(loaded, identity, amount)
     if isinstance(reserved, Denial):
         return Decision(result=reserved)
@@ -138,7 +183,7 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     credit = _hold_credit(loaded, identity, customer, amount)
     if isinstance(credit, Denial):
         return Decision(result=credit, rows=made)
-    hold = _hold(loaded, identity, customer, amount, credit.allocations, reserved.allocations)
+    hold = _hold(loaded, identity, customer, quoted, credit.allocations, reserved.allocations)
     transaction = Transaction(
         transaction_id=loaded.asked.transaction_id,
         kind="hold",
@@ -152,7 +197,14 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     return Decision(
         result=Admitted(hold=hold, meter=identity.meter),
         transactions=(transaction,),
-        rows=(*made, *credit.grants, *reserved.budgets, hold, *used),
+        rows=(
+            *made,
+            *credit.grants,
+            *reserved.budgets,
+            *_set_aside(loaded, customer, quoted.free_micros),
+            hold,
+            *used,
+        ),
     )
 
 
@@ -169,19 +221,57 @@ def count_refusal(refusal: Refusal) -> Decision[None]:
     return Decision(result=None, rows=(replace(refusal, count=refusal.count + 1),))
 
 
-def _quoted_charge(loaded: Loaded, identity: Identity) -> int | Denial:
+def _quoted_charge(loaded: Loaded, identity: Identity) -> "_Quoted | Denial":
     """Nanos to hold for the charge; 0 for the merchant's own calls, which are tracked and not charged."""
     if identity.customer is None and identity.new_reference is None:
-        return 0
+        return _NOTHING_QUOTED
     version = identity.meter.version
     asked = loaded.asked
+    if version.tier_unit is TierUnit.CUSTOM:
+        return _counts_no_calls(identity)
     if version.rate_type is RateType.PERCENTAGE and asked.cost is None:
         if asked.unpriced is UnpricedPolicy.BLOCK:
             return _unpriced(asked, identity)
-        return asked.unpriced_hold_nanos if asked.unpriced is UnpricedPolicy.HOLD else 0
+        return _Quoted(asked.unpriced_hold_nanos if asked.unpriced is UnpricedPolicy.HOLD else 0)
     counter = loaded.counter or Counter(customer_id="", meter_id=version.meter_id)
     units = asked.quantities.of(version.tier_unit)
-    return round_up(charge_ceiling(version, counter, units_micros=units, cost=asked.cost))
+    if version.options is not None:
+        return _quoted_with_options(loaded, version, counter, units)
+    return _Quoted(round_up(charge_ceiling(version, counter, units_micros=units, cost=asked.cost)))
+
+
+class _Quoted(NamedTuple):
+    amount_nanos: int
+    free_micros: int = 0
+    """Free units to set aside."""
+
+
+_NOTHING_QUOTED = _Quoted(0)
+
+
+def _quoted_with_options(loaded: Loaded, version: MeterVersion, counter: Counter, units_micros: int) -> _Quoted:
+    asked = loaded.asked
+    terms = terms_of(version, asked.request.model)
+    free = reservable_micros(terms, loaded.allowance, units_micros)
+    limits = asked.quantities.limits(units_micros)
+    return _Quoted(round_up(ceiling_with_options(terms, counter, limits, cost=asked.cost, reserved_micros=free)), free)
+
+
+def _set_aside(loaded: Loaded, customer: Customer | None, free_micros: int) -> tuple[Counter, ...]:
+    """The allowance with the call's free units set aside."""
+    if not free_micros or customer is None or loaded.allowance is None:
+        return ()
+    held_micros = loaded.allowance.held_micros + free_micros
+    return (replace(loaded.allowance, customer_id=customer.customer_id, held_micros=held_micros),)
+
+
+def _counts_no_calls(identity: Identity) -> Denial:
+    return Denial(
+        code="meter_without_calls",
+        message=f"The meter {identity.meter.meter.slug!r} charges what is reported to it, not calls.",
+        customer_id=identity.customer.customer_id if identity.customer else None,
+        run_id=identity.run.run_id if identity.run else None,
+    )
 
 
 def _unpriced(asked: Asked, identity: Identity) -> Denial:
@@ -194,45 +284,27 @@ def _unpriced(asked: Asked, identity: Identity) -> Denial:
     )
 
 
-class _Reserved(Struct, frozen=True, kw_only=True):
-    allocations: tuple[BudgetAllocation, ...]
-    budgets: tuple[Budget, ...]
-
-
-def _reserve(loaded: Loaded, identity: Identity, charge_nanos: int) -> _Reserved | Denial:
+def _reserve(loaded: Loaded, identity: Identity, charge_nanos: int) -> Reserved | Denial:
     """Reserve the call in every budget; a cap that would be passed denies it."""
-    allocations: list[BudgetAllocation] = []
-    changed: list[Budget] = []
-    for budget in loaded.budgets:
-        need = _need(budget, loaded.asked, charge_nanos)
-        if need is None:
-            return _unpriced(loaded.asked, identity)
-        if budget.spent + budget.held + need > budget.limit:
-            return _over_budget(budget, identity, need)
-        allocations.append(BudgetAllocation(budget_id=budget.budget_id, amount=need))
-        changed.append(replace(budget, held=budget.held + need))
-    return _Reserved(allocations=tuple(allocations), budgets=tuple(changed))
-
-
-def _need(budget: Budget, asked: Asked, charge_nanos: int) -> int | None:
-    if budget.measure is BudgetMeasure.REQUESTS:
-        return 1
-    if budget.measure is BudgetMeasure.CHARGE:
-        return charge_nanos
-    return None if asked.cost is None else round_up(asked.cost)
-
-
-def _over_budget(budget: Budget, identity: Identity, need: int) -> Denial:
+    if not loaded.budgets:
+        return NOTHING_RESERVED
+    asked = loaded.asked
+    need = Need(
+        charge_nanos=charge_nanos,
+        cost_nanos=None if asked.cost is None else round_up(asked.cost),
+        provider=asked.request.provider,
+        model=asked.request.model,
+        now_us=asked.now_us,
+    )
+    reserved = reserve(loaded.budgets, need)
+    if isinstance(reserved, Reserved):
+        return reserved
+    if reserved.code == "unpriced_model":
+        return _unpriced(asked, identity)
     return Denial(
-        code="run_limit_reached" if budget.subject.startswith("run:") else "budget_exceeded",
-        message=f"This call could pass the limit on {budget.measure.value}.",
-        details=(
-            ("measure", budget.measure.value),
-            ("needed_nanos", need),
-            ("limit_nanos", budget.limit),
-            ("spent_nanos", budget.spent),
-            ("held_nanos", budget.held),
-        ),
+        code=reserved.code,
+        message=reserved.message,
+        details=reserved.details,
         customer_id=identity.customer.customer_id if identity.customer else None,
         run_id=identity.run.run_id if identity.run else None,
     )
@@ -285,7 +357,7 @@ def _hold(
     loaded: Loaded,
     identity: Identity,
     customer: Customer | None,
-    amount: int,
+    quoted: _Quoted,
     grants: tuple[GrantAllocation, ...],
     budgets: tuple[BudgetAllocation, ...],
 ) -> Hold:
@@ -300,8 +372,10 @@ def _hold(
         meter_id=identity.meter.meter.meter_id,
         meter_version=identity.meter.version.version,
         meter_rule=identity.meter.rule.value,
+        cycle=loaded.cycle,
+        allowance_micros=quoted.free_micros,
         billed=customer is not None,
-        amount_nanos=amount,
+        amount_nanos=quoted.amount_nanos,
         cost_quote_nanos=None if asked.cost is None else round_up(asked.cost),
         grants=grants,
         budgets=budgets,

@@ -23,6 +23,7 @@ from lava_proxy.core.ids import (
     RunId,
     TransactionId,
 )
+from lava_proxy.core.meter_options import MeterOptions
 from lava_proxy.core.usage import NO_USAGE, Usage
 
 
@@ -96,6 +97,8 @@ class TierUnit(StrEnum):
     CHARACTERS_1M = "characters_1m"
     MINUTES = "minutes"
     REQUESTS = "requests"
+    CUSTOM = "custom"
+    """A unit that the merchant names and reports: see ``MeterOptions``."""
 
 
 class CounterReset(StrEnum):
@@ -142,13 +145,16 @@ class MeterVersion(Struct, frozen=True, kw_only=True):
     tier_unit: TierUnit
     tiers: tuple[Tier, ...]
     reset: CounterReset = CounterReset.NEVER
+    options: MeterOptions | None = None
+    """``None``: tiers and nothing else."""
     created_us: int
 
 
 class Counter(Struct, frozen=True, kw_only=True):
     """How far a customer has come on a meter, and the sub-nano remainders not yet charged.
 
-    ``customer_id`` is ``""`` for the merchant's own calls; ``cycle`` is ``""`` where the counter never resets.
+    ``customer_id`` is ``""`` for the merchant's own calls; ``cycle`` is ``""`` where the counter never resets, else the
+    cycle's first instant. The free units of an allowance have a counter of their own, whose cycle begins with ``free:``.
     """
 
     customer_id: str
@@ -156,8 +162,20 @@ class Counter(Struct, frozen=True, kw_only=True):
     cycle: str = ""
     count_micros: int = 0
     """Millionths of the base unit counted so far: tokens, characters, seconds (for a meter by minutes), requests."""
+    held_micros: int = 0
+    """Of an allowance: what is set aside for calls in flight."""
     charge_carry: Fraction = Fraction(0)
     cost_carry: Fraction = Fraction(0)
+
+
+class UniqueValue(Struct, frozen=True, kw_only=True):
+    """A value that was reported to a meter of different values, in a cycle: the SHA-256 of its text."""
+
+    customer_id: CustomerId
+    meter_id: MeterId
+    cycle: str
+    value_sha256: str
+    created_us: int
 
 
 class GrantSource(StrEnum):
@@ -217,6 +235,11 @@ class BudgetMeasure(StrEnum):
     COST = "cost"
     CHARGE = "charge"
     REQUESTS = "requests"
+    RATE = "rate"
+    """Requests a minute."""
+    MODELS = "models"
+    """No amount: which models may be asked for."""
+    PROVIDERS = "providers"
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -224,13 +247,24 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     budget_id: BudgetId
     subject: str
-    """Whom it caps: ``run:run_…`` here; customers, keys, plans and metadata values may follow."""
+    """Whom it caps: see ``core.budgets``."""
     measure: BudgetMeasure
     limit: int
     spent: int = 0
     held: int = 0
     period: str = "total"
+    """``day``, ``week``, ``month`` (in UTC) or ``total``."""
     period_start_us: int = 0
+    """Of the period that ``spent`` and ``held`` are about."""
+    burst: int = 0
+    """Of a rate: how many may come at once."""
+    arrival_ns: int = 0
+    """Of a rate: when the next request would come if all came evenly."""
+    allowed: tuple[str, ...] = ()
+    """Of models and providers: their names, in which ``*`` stands for any characters."""
+    template_id: str = ""
+    """The budget for each of a kind whose count for one of them this is."""
+    ended_us: int | None = None
     created_us: int
 
 
@@ -255,6 +289,8 @@ class GrantAllocation(Struct, frozen=True, kw_only=True):
 class BudgetAllocation(Struct, frozen=True, kw_only=True):
     budget_id: BudgetId
     amount: int
+    period_start_us: int = 0
+    """The period that it was reserved in."""
 
 
 class RequestHead(Struct, frozen=True, kw_only=True):
@@ -289,6 +325,10 @@ class Hold(Struct, frozen=True, kw_only=True):
     meter_version: int
     meter_rule: str
     """Why this meter: named, key, customer, plan, home_default, at_cost."""
+    cycle: str = ""
+    """The cycle of the counters that the call moves, where the meter has counters by cycle."""
+    allowance_micros: int = 0
+    """Free units set aside for it."""
     billed: bool = True
     """False where the caller may and did switch billing off: tracked, not charged."""
     amount_nanos: int
@@ -325,6 +365,9 @@ class BreakdownLine(Struct, frozen=True, kw_only=True):
     rate_nanos: int
     units_micros: int
     charge_nanos: int
+    part: str = ""
+    """``""``: counted in the meter's tiers. ``free``: of the allowance. ``minimum``: up to the least charge. Else the unit
+    with a rate of its own, which no tier counts."""
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
@@ -489,6 +532,7 @@ Entity = (
     | Meter
     | MeterVersion
     | Counter
+    | UniqueValue
     | Grant
     | Wallet
     | Budget

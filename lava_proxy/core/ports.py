@@ -32,7 +32,7 @@ class Rows(Protocol):
         """All rows with these exact values, in primary-key order. Only columns with an index may be named:
 
         Customer.reference_id · Meter.slug · Meter.status · MeterVersion.meter_id · Grant.customer_id (open ones: free + held > 0)
-        · Budget.subject · Hold.request_id, .state, .customer_id (open ones) · Key.customer_id, .run_id · Counter.customer_id
+        · Budget.subject (not ended) · Hold.request_id, .state, .customer_id (open ones) · Key.customer_id, .run_id · Counter.customer_id
         · RequestRecord.caller_request_id · Instance.ended_us · Event.event_id, .key
         · AlertRule.status · AlertState.rule_id · Destination.status.
         """

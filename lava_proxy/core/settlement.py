@@ -9,9 +9,11 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.budgets import corrected, released, spent_on
+from lava_proxy.core.cycles import counter_cycle, load_allowance
 from lava_proxy.core.entities import (
     Budget,
-    BudgetMeasure,
+    BudgetAllocation,
     Counter,
     Entity,
     Event,
@@ -31,6 +33,8 @@ from lava_proxy.core.ids import EventId, GrantId, HoldId, TransactionId
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, move, provider_account
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_with_carry
+from lava_proxy.core.option_rating import Consumed, charge_usage
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage
@@ -55,6 +59,8 @@ class Measured(Struct, frozen=True, kw_only=True):
     text_characters: int | None = None
     """Characters of text in the request and the answer, as we counted them: for a meter by characters, where the
     provider counts tokens alone."""
+    units_micros: int | None = None
+    """For a meter by a unit of the merchant's own: what a report adds to the count."""
     unit_prices: str = ""
     price_source: str = ""
     price_date: str = ""
@@ -83,6 +89,8 @@ class Holding(Struct, frozen=True, kw_only=True):
     grants: tuple[Grant, ...]
     wallet: Wallet | None
     budgets: tuple[Budget, ...]
+    allowance: Counter | None = None
+    """The free units of the hold's cycle, where the meter gives any."""
 
 
 def load_holding(rows: Rows, hold_id: HoldId) -> Holding | None:
@@ -95,14 +103,17 @@ def load_holding(rows: Rows, hold_id: HoldId) -> Holding | None:
     )
     assert version is not None, hold
     customer = hold.customer_id or ""
+    cycle = counter_cycle(version, hold.cycle) if hold.cycle else ""
     return Holding(
         hold=hold,
         record=None if hold.state in _OPEN else rows.get(RequestRecord, hold.request_id),
         version=version,
-        counter=rows.get(Counter, customer, hold.meter_id, "") or Counter(customer_id=customer, meter_id=hold.meter_id),
+        counter=rows.get(Counter, customer, hold.meter_id, cycle)
+        or Counter(customer_id=customer, meter_id=hold.meter_id, cycle=cycle),
         grants=_grants(rows, hold),
         wallet=rows.get(Wallet, hold.customer_id) if hold.customer_id else None,
         budgets=tuple(b for a in hold.budgets if (b := rows.get(Budget, a.budget_id))),
+        allowance=load_allowance(rows, version, hold.customer_id, hold.cycle) if version.options is not None else None,
     )
 
 
@@ -130,14 +141,14 @@ def settle(holding: Holding, measured: Measured, stamp: Stamp) -> Decision[Reque
     if state in _OPEN:
         measured = _flagged(measured, flags)
         resolution = _Resolution(state=HoldState.SETTLED, kind="settle", charge=charge, cost_nanos=cost_nanos)
-        return _resolve(holding, resolution, measured, stamp, extra=(counter,))
+        return _resolve(holding, resolution, measured, stamp, extra=_counters(charge, counter))
     measured = _flagged(measured, (*flags, "late"))
     return _correct(
         holding,
         _Resolution(state=HoldState.SETTLED, kind="late", charge=charge, cost_nanos=cost_nanos),
         measured,
         stamp,
-        (counter,),
+        _counters(charge, counter),
     )
 
 
@@ -206,13 +217,16 @@ def _no_charge(holding: Holding) -> Charge:
 def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Counter, tuple[str, ...]]:
     """The charge, the cost in whole nanos, the counter after both, and what is to be flagged."""
     hold, version, counter = holding.hold, holding.version, holding.counter
-    cost_nanos = None
+    cost_nanos: int | None = None
     if measured.cost is not None:
         cost_nanos, carry = round_with_carry(measured.cost, counter.cost_carry)
         if carry != counter.cost_carry:
             counter = replace(counter, cost_carry=carry)
     if not hold.billed:
         return Charge(nanos=0, breakdown=(), counter=counter), cost_nanos, counter, ()
+    if version.options is not None:
+        charge, flags = _rated_with_options(holding, measured, counter)
+        return charge, cost_nanos, charge.counter, flags
     units = units_micros_of(version.tier_unit, measured.usage)
     if units is None and version.tier_unit is TierUnit.CHARACTERS_1M and measured.text_characters is not None:
         units = measured.text_characters * MICROS
@@ -220,10 +234,48 @@ def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Co
     if version.rate_type is RateType.PERCENTAGE:
         flags = ()
         if measured.cost is None:
-            nanos = hold.amount_nanos if measured.charge_hold_if_unpriced else 0
-            return Charge(nanos=nanos, breakdown=(), counter=counter), None, counter, ("unpriced",)
+            return _unpriced(hold, measured, counter), None, counter, ("unpriced",)
     charge = rate(version, counter, units_micros=units or 0, cost=measured.cost)
     return charge, cost_nanos, charge.counter, flags
+
+
+def _unpriced(hold: Hold, measured: Measured, counter: Counter) -> Charge:
+    return Charge(nanos=hold.amount_nanos if measured.charge_hold_if_unpriced else 0, breakdown=(), counter=counter)
+
+
+def _rated_with_options(holding: Holding, measured: Measured, counter: Counter) -> tuple[Charge, tuple[str, ...]]:
+    """The model that counts is the one that the call asked for, as it did when the hold was taken."""
+    hold, version = holding.hold, holding.version
+    if version.rate_type is RateType.PERCENTAGE and measured.cost is None:
+        return _unpriced(hold, measured, counter), ("unpriced",)
+    units = measured.units_micros
+    if (
+        version.tier_unit is TierUnit.CHARACTERS_1M
+        and measured.text_characters is not None
+        and units_micros_of(version.tier_unit, measured.usage) is None
+    ):
+        units = measured.text_characters * MICROS
+    rated = charge_usage(
+        terms_of(version, hold.request.model),
+        counter,
+        holding.allowance,
+        Consumed(usage=measured.usage, units_micros=units, cost=measured.cost),
+        reserved_micros=hold.allowance_micros if hold.state in _OPEN else 0,
+    )
+    is_told = rated.is_unit_reported or version.rate_type is RateType.PERCENTAGE
+    return rated.charge, () if is_told else ("unit_not_reported",)
+
+
+def _counters(charge: Charge, counter: Counter) -> tuple[Counter, ...]:
+    return (counter,) if charge.allowance is None else (counter, charge.allowance)
+
+
+def _release_allowance(holding: Holding, resolution: "_Resolution") -> tuple[Counter, ...]:
+    """Free units that were set aside and not rated: the call was voided, expired or orphaned, or has no price."""
+    held = holding.hold.allowance_micros
+    if not held or holding.allowance is None or resolution.charge.allowance is not None:
+        return ()
+    return (replace(holding.allowance, held_micros=holding.allowance.held_micros - held),)
 
 
 def _resolve(
@@ -243,6 +295,7 @@ def _resolve(
         *_changed(holding.grants, grants),
         *_changed_wallet(holding.wallet, wallet),
         *_release_budgets(holding, resolution),
+        *_release_allowance(holding, resolution),
         *extra,
         replace(hold, state=resolution.state, resolved_us=stamp.now_us),
     )
@@ -321,39 +374,30 @@ def _cost(hold: Hold, cost_nanos: int) -> tuple[Posting, ...]:
 
 
 def _release_budgets(holding: Holding, resolution: _Resolution) -> tuple[Budget, ...]:
-    held = {a.budget_id: a.amount for a in holding.hold.budgets}
+    allocations = {a.budget_id: a for a in holding.hold.budgets}
     is_void = resolution.state in (HoldState.VOIDED, HoldState.EXPIRED)
-    return tuple(
-        replace(
-            budget,
-            held=budget.held - held[budget.budget_id],
-            spent=budget.spent
-            + (
-                0 if is_void else _spent(budget, held[budget.budget_id], resolution.charge.nanos, resolution.cost_nanos)
-            ),
-        )
-        for budget in holding.budgets
-    )
+    changed = []
+    for budget in holding.budgets:
+        allocation = allocations[budget.budget_id]
+        spent = 0 if is_void else _spent(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
+        changed.append(released(budget, allocation, spent=spent))
+    return tuple(changed)
 
 
-def _spent(budget: Budget, reserved: int, charge_nanos: int, cost_nanos: int | None) -> int:
-    if budget.measure is BudgetMeasure.REQUESTS:
-        return 1
-    if budget.measure is BudgetMeasure.CHARGE:
-        return charge_nanos
-    return reserved if cost_nanos is None else cost_nanos
+def _spent(budget: Budget, allocation: BudgetAllocation, charge_nanos: int, cost_nanos: int | None) -> int:
+    return spent_on(budget.measure, allocation.amount, charge_nanos=charge_nanos, cost_nanos=cost_nanos)
 
 
 def _correct_budgets(holding: Holding, before: RequestRecord, resolution: _Resolution) -> tuple[Budget, ...]:
-    reserved = {a.budget_id: a.amount for a in holding.hold.budgets}
+    allocations = {a.budget_id: a for a in holding.hold.budgets}
     is_void = resolution.state is HoldState.VOIDED
     was_counted = holding.hold.state is HoldState.ORPHANED
     changed = []
     for budget in holding.budgets:
-        amount = reserved[budget.budget_id]
-        old = _spent(budget, amount, before.charge_nanos, before.cost_nanos) if was_counted else 0
-        new = 0 if is_void else _spent(budget, amount, resolution.charge.nanos, resolution.cost_nanos)
-        changed.append(replace(budget, spent=budget.spent + new - old))
+        allocation = allocations[budget.budget_id]
+        old = _spent(budget, allocation, before.charge_nanos, before.cost_nanos) if was_counted else 0
+        new = 0 if is_void else _spent(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
+        changed.append(corrected(budget, allocation, difference=new - old))
     return tuple(changed)
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from lava_proxy.core.entities import MeterVersion, RateType, Tier, TierUnit
 from lava_proxy.core.errors import InvalidAmount, InvalidInput
+from lava_proxy.core.meter_options import NO_OPTIONS
 from lava_proxy.core.money import NANOS_PER_DOLLAR, format_dollars, parse_amount
 
 TIERS_MAX = 100
@@ -19,7 +20,7 @@ def read_tiers(given: tuple[tuple[str, str], ...]) -> tuple[Tier, ...]:
     Raises:
         InvalidInput: no tier, the first not at 0, starts that do not ascend, a rate below 0 or with more than 9 decimals.
     """
-    tiers = tuple(Tier(start=_read_start(start), rate_nanos=_read_rate(rate)) for start, rate in given)
+    tiers = tuple(Tier(start=_read_start(start), rate_nanos=read_rate(rate)) for start, rate in given)
     if not 1 <= len(tiers) <= TIERS_MAX:
         raise InvalidInput(f"tiers: give 1 to {TIERS_MAX} of them, not {len(tiers)}", field="tiers")
     if tiers[0].start != 0:
@@ -31,17 +32,24 @@ def read_tiers(given: tuple[tuple[str, str], ...]) -> tuple[Tier, ...]:
 
 
 def example(version: MeterVersion) -> str:
-    """What the first tier means, as a sentence with an amount in it."""
+    """What the first tier means, or the first rate of a part, as a sentence with an amount in it."""
     rate_nanos = version.tiers[0].rate_nanos
     if version.rate_type is RateType.PERCENTAGE:
         return f"a call that costs $1.00 is charged {format_dollars(NANOS_PER_DOLLAR + rate_nanos // 100)}"
-    thing = {
-        TierUnit.TOKENS_1M: "1,000,000 tokens are",
-        TierUnit.CHARACTERS_1M: "1,000,000 characters are",
-        TierUnit.MINUTES: "a minute is",
-        TierUnit.REQUESTS: "a request is",
-    }[version.tier_unit]
-    return f"{thing} charged {format_dollars(rate_nanos)}"
+    options = version.options or NO_OPTIONS
+    if options.units and not rate_nanos:
+        first = options.units[0]
+        count = "1,000,000 " if first.unit.endswith(("_tokens", "_characters")) else "1 "
+        return f"{count}{first.unit} are charged {format_dollars(first.rate_nanos)}"
+    return f"{_THINGS.get(version.tier_unit) or f'1 {options.unit} is'} charged {format_dollars(rate_nanos)}"
+
+
+_THINGS = {
+    TierUnit.TOKENS_1M: "1,000,000 tokens are",
+    TierUnit.CHARACTERS_1M: "1,000,000 characters are",
+    TierUnit.MINUTES: "a minute is",
+    TierUnit.REQUESTS: "a request is",
+}
 
 
 def check_slug(slug: str) -> str:
@@ -69,10 +77,14 @@ def _read_start(text: str) -> int:
     return int(found["count"]) * _SCALES[found["scale"].lower()]
 
 
-def _read_rate(text: str) -> int:
+def read_rate(text: str, *, field: str = "tiers") -> int:
+    """
+    Raises:
+        InvalidInput: below 0, more than 9 decimals, or no plain number.
+    """
     try:
         return parse_amount(text.strip().removesuffix("%").strip(), field="rate")
     except InvalidAmount as error:
         raise InvalidInput(
-            f"tiers: {text!r} is no rate; write a plain number of at most 9 decimals, such as 5.00", field="tiers"
+            f"{field}: {text!r} is no rate; write a plain number of at most 9 decimals, such as 5.00", field=field
         ) from error

@@ -10,7 +10,8 @@ I6   every ended request has one record with the journal's charge and cost, one 
      a customer's calls are paid from the customer's own grants
 I7   no key of the journal comes twice, and those of calls follow from their request; keys of events and of
      remembered answers are unique columns of the file, which `lava doctor` proves with SQLite's own check
-I8   breakdowns sum to their charge and counters to the units counted; remainders are below half a nano; no float
+I8   breakdowns sum to their charge and counters to the units counted and the free units set aside; remainders are
+     below half a nano; no float
 I9   the sequence has no gap, the hash chain is whole
 I10  while a proxy runs no reserved hold is past its time; a warning where one in flight is (its process may be
      alive), and where holds are open and nobody runs
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator
 from lava_proxy.core.entities import Budget, Counter, Entity, Event, Grant, Hold, RequestRecord, Wallet
 from lava_proxy.core.errors import LedgerInconsistent
 from lava_proxy.core.ports import Books
+from lava_proxy.core.verify_budgets import spending_of_budgets
 from lava_proxy.core.verify_journal import JournalProof
 from lava_proxy.core.verify_match import Exact, Fingerprints
 from lava_proxy.core.verify_report import Finding, Findings, Report
@@ -107,6 +109,7 @@ def _compare(books: Books, proof: RowsProof, findings: Findings) -> None:
         proof.wallet(wallet)
     for counter in _each(books, Counter, findings):
         proof.counter(counter)
+    spending_of_budgets(books, proof)
     for budget in _each(books, Budget, findings):
         proof.budget(budget)
     proof.rest(grant_ids)

@@ -6,8 +6,10 @@ from fractions import Fraction
 
 from msgspec.structs import fields
 
+from lava_proxy.core.cycles import FREE
 from lava_proxy.core.entities import (
     Budget,
+    BudgetAllocation,
     BudgetMeasure,
     Counter,
     Event,
@@ -18,6 +20,7 @@ from lava_proxy.core.entities import (
     Wallet,
 )
 from lava_proxy.core.journal import BREAKAGE, debt_account
+from lava_proxy.core.option_rating import PART_FREE
 from lava_proxy.core.usage import Usage
 from lava_proxy.core.verify_journal import STATE_CODES, GrantBalance, JournalProof
 from lava_proxy.core.verify_match import CHARGE, COST, EVENTS, HELD, OPEN, QUOTE, RESOLVED, STATE, UNCOVERED, Matcher
@@ -30,6 +33,8 @@ _OPEN_STATES = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 _HALF = Fraction(1, 2)
 _QUANTITIES = tuple(f.name for f in fields(Usage))
 _RUN = "run:"
+_COUNTED_PARTS = ("", PART_FREE)
+"""Of a breakdown: what counters count."""
 
 
 @dataclass(slots=True)
@@ -56,8 +61,12 @@ class RowsProof:
     _without_cost: set[str] = field(default_factory=set[str])
     """Requests of runs whose cost nobody knows: their budget keeps what was reserved."""
     _held_by_grant: Tally[str] = field(default_factory=Tally[str])
-    _held_by_budget: Tally[str] = field(default_factory=Tally[str])
-    _calls_by_budget: Tally[str] = field(default_factory=Tally[str])
+    _held_by_budget: Tally[tuple[str, int]] = field(default_factory=Tally[tuple[str, int]])
+    """By budget and period, as the next two."""
+    _calls_by_budget: Tally[tuple[str, int]] = field(default_factory=Tally[tuple[str, int]])
+    _spent_by_budget: Tally[tuple[str, int, bool]] = field(default_factory=Tally[tuple[str, int, bool]])
+    """Of budgets that are no run's: charge (true) and cost, from ``spending``."""
+    _free_held: Tally[tuple[str, str, str]] = field(default_factory=Tally[tuple[str, str, str]])
     _reserved_by_budget: Tally[str] = field(default_factory=Tally[str])
     _lapsed_nanos: int = 0
 
@@ -71,7 +80,7 @@ class RowsProof:
         self.matcher.kept(request_id, UNCOVERED, row.uncovered_nanos)
         self.matcher.kept(request_id, QUOTE, row.quote_nanos)
         self._check_amounts(row)
-        units = sum(line.units_micros for line in row.breakdown)
+        units = sum(line.units_micros for line in row.breakdown if line.part in _COUNTED_PARTS)
         if units:
             self._units[row.customer_id or "", row.meter_id] += units
         if row.run_id is not None:
@@ -109,7 +118,7 @@ class RowsProof:
         self.matcher.told(row.request_id, QUOTE, row.amount_nanos)
         if row.state in (HoldState.SETTLED, HoldState.ORPHANED):
             for share in row.budgets:
-                self._calls_by_budget[share.budget_id] += 1
+                self._calls_by_budget[share.budget_id, share.period_start_us] += 1
                 if row.request_id in self._without_cost:
                     self._reserved_by_budget[share.budget_id] += share.amount
 
@@ -117,7 +126,9 @@ class RowsProof:
         for grant_share in row.grants:
             self._held_by_grant[grant_share.grant_id] += grant_share.amount_nanos
         for budget_share in row.budgets:
-            self._held_by_budget[budget_share.budget_id] += budget_share.amount
+            self._held_by_budget[budget_share.budget_id, budget_share.period_start_us] += budget_share.amount
+        if row.allowance_micros:
+            self._free_held[row.customer_id or "", row.meter_id, FREE + row.cycle] += row.allowance_micros
         late_us = self.now_us - row.expires_us
         if late_us > 0 and self.is_swept:
             message = f"the hold {row.hold_id} is {row.state.value} and past its time by {late_us // 1_000_000} s"
@@ -160,25 +171,37 @@ class RowsProof:
     def counter(self, row: Counter) -> None:
         """A counter: as much as the breakdowns of the requests say; one that resets is summed over its cycles."""
         self._units[row.customer_id, row.meter_id] -= row.count_micros
+        told = self._free_held.pop((row.customer_id, row.meter_id, row.cycle), 0)
+        subject = f"{row.customer_id or 'merchant'} on {row.meter_id}"
+        self.findings.compare("I8", subject, "the free units set aside", kept=row.held_micros, told=told)
         for name, carry in (("charge", row.charge_carry), ("cost", row.cost_carry)):
             if type(carry) is not Fraction or not -_HALF <= carry <= _HALF:
                 message = f"on {row.meter_id} the {name} carries {carry} nanos, more than half of one"
                 self.findings.add("I8", row.customer_id or "merchant", message)
 
+    def spending(self, share: BudgetAllocation, *, charge_nanos: int, cost_nanos: int | None) -> None:
+        """What a call that ended came to, for a budget that it was reserved in."""
+        period = (share.budget_id, share.period_start_us)
+        self._spent_by_budget[*period, True] += charge_nanos
+        self._spent_by_budget[*period, False] += share.amount if cost_nanos is None else cost_nanos
+
     def budget(self, row: Budget) -> None:
-        """A budget of a run: what its open holds and its requests come to. Other subjects: only what is held."""
+        """A budget: what its open holds and its requests come to, in its present period."""
         subject = f"{row.subject} ({row.budget_id})"
-        self.findings.compare("I2", subject, "what is held", kept=row.held, told=self._held_by_budget[row.budget_id])
+        period = (row.budget_id, row.period_start_us)
+        self.findings.compare("I2", subject, "what is held", kept=row.held, told=self._held_by_budget[period])
+        self.findings.compare("I2", subject, "what is spent", kept=row.spent, told=self._told_spent(row, period))
+
+    def _told_spent(self, row: Budget, period: tuple[str, int]) -> int:
         if row.measure is BudgetMeasure.REQUESTS:
-            self.findings.compare(
-                "I2", subject, "what is spent", kept=row.spent, told=self._calls_by_budget[row.budget_id]
-            )
-        elif row.subject.startswith(_RUN):
-            run = self._runs.get(row.subject.removeprefix(_RUN)) or _Run()
-            told = run.charge_nanos
-            if row.measure is BudgetMeasure.COST:
-                told = run.cost_nanos + self._reserved_by_budget[row.budget_id]
-            self.findings.compare("I2", subject, "what is spent", kept=row.spent, told=told)
+            return self._calls_by_budget[period]
+        is_charge = row.measure is BudgetMeasure.CHARGE
+        if not is_charge and row.measure is not BudgetMeasure.COST:
+            return 0
+        if not row.subject.startswith(_RUN):
+            return self._spent_by_budget[*period, is_charge]
+        run = self._runs.get(row.subject.removeprefix(_RUN)) or _Run()
+        return run.charge_nanos if is_charge else run.cost_nanos + self._reserved_by_budget[row.budget_id]
 
     def rest(self, grant_ids: set[str]) -> None:
         """What the journal tells of, and no row keeps; and that nobody looks after what is open."""
@@ -198,6 +221,9 @@ class RowsProof:
         self.findings.compare(
             "I2", "breakage", "the lapsed credit of all grants", kept=self._lapsed_nanos, told=breakage
         )
+        for (customer_id, meter_id, cycle), held in self._free_held.items():
+            message = f"on {meter_id} {held} free micro-units are set aside in {cycle}, and no counter says so"
+            self.findings.add("I8", customer_id or "merchant", message)
         for (customer_id, meter_id), rest in self._units.items():
             if rest:
                 message = f"on {meter_id} the counter and the breakdowns of the requests differ by {rest} micro-units"

@@ -5,10 +5,10 @@ import json
 import msgspec
 
 from lava_proxy.core.alert_rows import AlertRule, Destination
-from lava_proxy.core.entities import AuditEntry, Customer, Grant, Key, Meter, MeterVersion, Run
+from lava_proxy.core.entities import AuditEntry, Budget, Customer, Grant, Key, Meter, MeterVersion, Run
 from lava_proxy.services.idempotency import By
 
-Audited = Customer | Key | Meter | MeterVersion | Grant | Run | AlertRule | Destination
+Audited = Budget | Customer | Key | Meter | MeterVersion | Grant | Run | AlertRule | Destination
 
 _SECRET = ("secret_sha256", "sealed")
 PERSONAL = ("reference_id", "name", "email", "phone", "metadata")

@@ -15,7 +15,6 @@ from lava_proxy.core.entities import (
     MeterVersion,
     Run,
     Tier,
-    TierUnit,
 )
 from lava_proxy.core.instants import format_instant
 from lava_proxy.core.money import format_amount
@@ -64,8 +63,31 @@ def customer_document(customer: Customer) -> Document:
     }
 
 
-def tier_document(tier: Tier, unit: TierUnit) -> Document:
-    return {"start": tier.start, "rate": rate_text(tier.rate_nanos), "type": unit.value}
+def tier_document(tier: Tier, version: MeterVersion) -> Document:
+    custom = version.options.unit if version.options is not None else ""
+    return {"start": tier.start, "rate": rate_text(tier.rate_nanos), "type": custom or version.tier_unit.value}
+
+
+def options_document(version: MeterVersion) -> Document:
+    """What a meter has beyond Lava's, where it has any of it."""
+    options = version.options
+    if options is None:
+        return {}
+    found: Document = {
+        "tier_mode": options.tier_mode.value,
+        "unit_rates": {rate.unit: rate_text(rate.rate_nanos) for rate in options.units},
+        "model_rates": [
+            {
+                "model": rates.model,
+                "rate": None if rates.rate_nanos is None else rate_text(rates.rate_nanos),
+                "unit_rates": {rate.unit: rate_text(rate.rate_nanos) for rate in rates.units},
+            }
+            for rates in options.models
+        ],
+        "minimum_charge": amount(options.minimum_nanos),
+        "allowance": options.allowance,
+    }
+    return {**found, "unit": options.unit, "aggregation": options.aggregation.value} if options.unit else found
 
 
 def meter_document(priced: PricedMeter) -> Document:
@@ -75,11 +97,12 @@ def meter_document(priced: PricedMeter) -> Document:
         "meter_slug": meter.slug,
         "name": meter.name,
         "rate_type": version.rate_type.value,
-        "tiers": [tier_document(tier, version.tier_unit) for tier in version.tiers],
+        "tiers": [tier_document(tier, version) for tier in version.tiers],
         "created_at": instant(meter.created_us),
         "tier_type": version.tier_unit.value,
         "version": version.version,
         "reset": version.reset.value,
+        **options_document(version),
         "status": meter.status.value,
         "is_default": priced.is_default,
         "example": example(version),
@@ -89,7 +112,8 @@ def meter_document(priced: PricedMeter) -> Document:
 def version_document(version: MeterVersion) -> Document:
     return {
         "version": version.version,
-        "tiers": [tier_document(tier, version.tier_unit) for tier in version.tiers],
+        "tiers": [tier_document(tier, version) for tier in version.tiers],
+        **options_document(version),
         "created_at": instant(version.created_us),
     }
 

@@ -12,6 +12,10 @@ STATUSES: Mapping[str, int] = {
     "insufficient_credits": 402,
     "run_limit_reached": 402,
     "budget_exceeded": 402,
+    "request_limit_reached": 402,
+    "rate_limited": 429,
+    "model_not_allowed": 403,
+    "provider_not_allowed": 403,
     "unpriced_model": 403,
     "key_required": 401,
     "invalid_key": 401,
@@ -25,6 +29,7 @@ STATUSES: Mapping[str, int] = {
     "meter_not_found": 400,
     "meter_archived": 400,
     "meter_not_allowed": 403,
+    "meter_without_calls": 400,
     "invalid_metadata": 400,
     "invalid_identity": 400,
     "signed_identity_header": 400,
@@ -37,6 +42,11 @@ STATUSES: Mapping[str, int] = {
 
 _DO: Mapping[str, str] = {
     "run_limit_reached": "Start the run with a higher --max-cost or --max-charge.",
+    "budget_exceeded": "Raise the budget with `lava budgets set`, or wait for its next period.",
+    "request_limit_reached": "Raise it with `lava budgets set`, or wait for its next period.",
+    "model_not_allowed": "Ask for one that is allowed.",
+    "provider_not_allowed": "Ask one that is allowed.",
+    "meter_without_calls": "Name another meter; `lava usage record` reports to this one.",
     "unpriced_model": "Ask the operator to set a price, or to use a meter with fixed rates.",
     "key_required": "Use http://CUSTOMER:KEY@host:port as the proxy address.",
     "stopping": "Nothing was sent to the provider; try again when it is back.",
@@ -51,7 +61,7 @@ def fault_of(denial: Denial, *, upgrade_url: str | None) -> Fault:
     message = denial.message
     if denial.code == "insufficient_credits":
         message = f"{message} {_money_sentence(figures)} {_what_to_do(figures, upgrade_url)}"
-    elif denial.code == "run_limit_reached":
+    elif denial.code in ("run_limit_reached", "budget_exceeded", "request_limit_reached"):
         message = f"{message} {_limit_sentence(figures)} {_DO[denial.code]}"
     elif denial.code in _DO:
         message = f"{message} {_DO[denial.code]}"
@@ -63,9 +73,13 @@ def fault_of(denial: Denial, *, upgrade_url: str | None) -> Fault:
         details["customer_id"] = denial.customer_id
     if upgrade_url and STATUSES[denial.code] == 402:
         details["upgrade_url"] = upgrade_url
-    retry = 60 if denial.code == "too_many_new_customers" else None
+    retry = 60 if denial.code == "too_many_new_customers" else figures.get("retry_after_seconds")
     return Fault(
-        status=STATUSES[denial.code], code=denial.code, message=message, details=details, retry_after_seconds=retry
+        status=STATUSES[denial.code],
+        code=denial.code,
+        message=message,
+        details=details,
+        retry_after_seconds=None if retry is None else int(retry),
     )
 
 
@@ -96,9 +110,14 @@ def _what_to_do(figures: Mapping[str, str | int], upgrade_url: str | None) -> st
 
 def _limit_sentence(figures: Mapping[str, str | int]) -> str:
     if figures["measure"] == "requests":
-        return f"The limit is {figures['limit_nanos']} requests."
+        return f"The limit is {figures['limit_nanos']} requests{_until(figures)}."
     needed, limit, spent, held = (int(figures[f"{name}_nanos"]) for name in ("needed", "limit", "spent", "held"))
     shown = [format_amount(nanos, decimals=6) for nanos in (limit, spent, held, needed)]
     return (
-        f"The limit is ${shown[0]}; ${shown[1]} are spent, ${shown[2]} are held, and this call needs up to ${shown[3]}."
+        f"The limit is ${shown[0]}{_until(figures)}; ${shown[1]} are spent, ${shown[2]} are held, "
+        f"and this call needs up to ${shown[3]}."
     )
+
+
+def _until(figures: Mapping[str, str | int]) -> str:
+    return f" a {figures['period']}, anew at {figures['resets_at']}" if "resets_at" in figures else ""

@@ -18,9 +18,11 @@ from lava_proxy.core.entities import (
     Tier,
     TierUnit,
 )
-from lava_proxy.core.errors import Conflict, MeterNotFound, Refused
+from lava_proxy.core.errors import Conflict, InvalidInput, MeterNotFound, Refused
 from lava_proxy.core.identity import DEFAULT_METER_FACT, find_meter
 from lava_proxy.core.ids import MeterId
+from lava_proxy.core.meter_options import NO_OPTIONS, MeterOptions, ModelRate, TierMode, UnitRate
+from lava_proxy.core.meter_text import are_all_rated, check_options, plain_or
 from lava_proxy.core.meters import AT_COST, AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.tiers import check_name, check_slug, slug_of
@@ -42,19 +44,26 @@ class MeterTerms(Struct, frozen=True, kw_only=True):
     name: str
     rate_type: RateType
     tier_unit: TierUnit
-    tiers: tuple[Tier, ...]
+    tiers: tuple[Tier, ...] | None
+    """``None``: every part of the unit has a rate of its own."""
     slug: str | None = None
     """``None``: made from the name."""
     reset: CounterReset = CounterReset.NEVER
+    options: MeterOptions = NO_OPTIONS
     is_default: bool = False
     """Make it the meter of calls for which nothing else chose one."""
 
 
 class MeterChanges(Struct, frozen=True, kw_only=True):
-    """What shall change; ``None`` keeps it. Rate type and tier unit never change: make another meter."""
+    """What shall change; ``None`` keeps it. Rate type, unit, reset and aggregation never change: make another meter."""
 
     name: str | None = None
     tiers: tuple[Tier, ...] | None = None
+    tier_mode: TierMode | None = None
+    units: tuple[UnitRate, ...] | None = None
+    models: tuple[ModelRate, ...] | None = None
+    minimum_nanos: int | None = None
+    allowance: int | None = None
     is_default: bool | None = None
 
 
@@ -221,15 +230,28 @@ class Meters:
 
 
 def make_meter(terms: MeterTerms, *, slug: str, meter_id: MeterId, now_us: int) -> PricedMeter:
-    """A new meter with its first version."""
+    """A new meter with its first version.
+
+    Raises:
+        InvalidInput
+    """
     check_name(terms.name)
+    _check_default(terms.is_default, terms.tier_unit)
+    tiers = check_options(
+        rate_type=terms.rate_type,
+        tier_unit=terms.tier_unit,
+        tiers=terms.tiers,
+        reset=terms.reset,
+        options=terms.options,
+    )
     version = MeterVersion(
         meter_id=meter_id,
         version=1,
         rate_type=terms.rate_type,
         tier_unit=terms.tier_unit,
-        tiers=terms.tiers,
+        tiers=tiers,
         reset=terms.reset,
+        options=plain_or(terms.options),
         created_us=now_us,
     )
     meter = Meter(
@@ -267,10 +289,38 @@ def _changed(before: PricedMeter, changes: MeterChanges, now_us: int) -> PricedM
         )
     if meter.status is MeterStatus.ARCHIVED:
         raise Refused(f"The meter {meter.slug} is archived.")
-    if changes.tiers is not None and changes.tiers != version.tiers:
-        version = replace(version, version=version.version + 1, tiers=changes.tiers, created_us=now_us)
+    _check_default(bool(changes.is_default), version.tier_unit)
+    tiers, options = _terms_after(version, changes)
+    if (tiers, options) != (version.tiers, version.options):
+        version = replace(version, version=version.version + 1, tiers=tiers, options=options, created_us=now_us)
     meter = replace(meter, name=changes.name or meter.name, version=version.version)
     return PricedMeter(meter=meter, version=version, is_default=before.is_default or bool(changes.is_default))
+
+
+def _check_default(is_default: bool, tier_unit: TierUnit) -> None:
+    if is_default and tier_unit is TierUnit.CUSTOM:
+        raise InvalidInput("default: a meter that charges reports cannot be that of calls", field="default")
+
+
+def _terms_after(version: MeterVersion, changes: MeterChanges) -> tuple[tuple[Tier, ...], MeterOptions | None]:
+    before = version.options or NO_OPTIONS
+    options = replace(
+        before,
+        tier_mode=before.tier_mode if changes.tier_mode is None else changes.tier_mode,
+        units=before.units if changes.units is None else changes.units,
+        models=before.models if changes.models is None else changes.models,
+        minimum_nanos=before.minimum_nanos if changes.minimum_nanos is None else changes.minimum_nanos,
+        allowance=before.allowance if changes.allowance is None else changes.allowance,
+    )
+    needs_none = are_all_rated(version.tier_unit, before.units) and version.tiers == (Tier(start=0, rate_nanos=0),)
+    tiers = check_options(
+        rate_type=version.rate_type,
+        tier_unit=version.tier_unit,
+        tiers=changes.tiers or (None if needs_none else version.tiers),
+        reset=version.reset,
+        options=options,
+    )
+    return tiers, plain_or(options)
 
 
 def _check_unused(priced: PricedMeter, users: tuple[str, ...]) -> None:

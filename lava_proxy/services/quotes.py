@@ -7,11 +7,14 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, Quantities, admit, load_admission
-from lava_proxy.core.entities import Counter, RateType, RequestHead, Wallet
+from lava_proxy.core.entities import Counter, MeterVersion, RateType, RequestHead, Wallet
 from lava_proxy.core.errors import CustomerNotFound, Fault, InvalidInput, LavaError, MeterNotFound, NotFound, Refused
 from lava_proxy.core.identity import Claims, Denial, IdentityPolicy
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.money import round_half_up, round_up
+from lava_proxy.core.option_ceiling import ceiling_with_options
+from lava_proxy.core.option_rating import Consumed, charge_usage, reservable_micros
+from lava_proxy.core.option_terms import terms_of
 from lava_proxy.core.ports import Clock, IdSource, Ledger
 from lava_proxy.core.pricing import Cost, PriceSheet, cost_of
 from lava_proxy.core.rating import MICROS, charge_ceiling, rate, units_micros_of
@@ -112,7 +115,15 @@ class Quotes:
         quoted = Quote(
             input_tokens=question.input_tokens,
             output_tokens=question.output_tokens,
-            quantities=Quantities(tokens_micros=usage.total_tokens() * MICROS, characters_micros=0, seconds_micros=0),
+            quantities=Quantities(
+                tokens_micros=usage.total_tokens() * MICROS,
+                characters_micros=0,
+                seconds_micros=0,
+                input_tokens_micros=question.input_tokens * MICROS,
+                images_micros=0,
+                searches_micros=0,
+                pages_micros=0,
+            ),
             cost=exact,
             note=json.dumps({"price_source": sheet.source}),
         )
@@ -267,11 +278,25 @@ def _charge_nanos(loaded: Loaded, quoted: Quote, usage: Usage | None) -> int | N
     if version.rate_type is RateType.PERCENTAGE and quoted.cost is None:
         return None
     counter = loaded.counter or Counter(customer_id="", meter_id=version.meter_id)
+    if version.options is not None:
+        return _charge_with_options(loaded, version, counter, quoted, usage)
     if usage is None:
         units = quoted.quantities.of(version.tier_unit)
         return round_up(charge_ceiling(version, counter, units_micros=units, cost=quoted.cost))
     units_used = units_micros_of(version.tier_unit, usage) or 0
     return rate(version, counter, units_micros=units_used, cost=quoted.cost).nanos
+
+
+def _charge_with_options(
+    loaded: Loaded, version: MeterVersion, counter: Counter, quoted: Quote, usage: Usage | None
+) -> int:
+    terms = terms_of(version, loaded.asked.request.model)
+    if usage is not None:
+        return charge_usage(terms, counter, loaded.allowance, Consumed(usage=usage, cost=quoted.cost)).charge.nanos
+    units = quoted.quantities.of(version.tier_unit)
+    free = reservable_micros(terms, loaded.allowance, units)
+    limits = quoted.quantities.limits(units)
+    return round_up(ceiling_with_options(terms, counter, limits, cost=quoted.cost, reserved_micros=free))
 
 
 def _available_nanos(loaded: Loaded) -> int | None:

@@ -63,6 +63,8 @@ def quote(facts: RequestFacts, sheet: PriceSheet | None, *, assumed_output_token
             tokens_micros=(input_tokens + output_tokens) * MICROS,
             characters_micros=(facts.input_text_characters + output_tokens * CHARACTERS_PER_TOKEN) * MICROS,
             seconds_micros=ASSUMED_SECONDS * MICROS,
+            input_tokens_micros=input_tokens * MICROS,
+            images_micros=facts.choices * MICROS,
         ),
         cost=cost,
         note=_write(note),

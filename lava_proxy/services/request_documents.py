@@ -6,13 +6,12 @@ from fractions import Fraction
 
 from lava_proxy.core.entities import BreakdownLine, Hold, MeterVersion, RequestHead, RequestRecord, Tier, TierUnit
 from lava_proxy.core.money import format_amount, round_half_up
+from lava_proxy.core.option_rating import PART_FREE
 from lava_proxy.core.pricing import UNITS, Cost, PriceSheet, cost_of, rate
 from lava_proxy.core.rating import MICROS
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.services.documents import Document, Json, amount, instant, tier_document, usage_units
 from lava_proxy.services.requests import Call
-
-_TIME_UNITS = (TierUnit.MINUTES,)
 
 
 def request_document(call: Call) -> Document:
@@ -34,7 +33,7 @@ def _finished(record: RequestRecord, version: MeterVersion) -> Document:
         "charge": {
             "amount": format_amount(record.charge_nanos),
             "rate_type": version.rate_type.value,
-            "breakdown": [_breakdown_line(line, version.tier_unit) for line in record.breakdown],
+            "breakdown": [_breakdown_line(line, version) for line in record.breakdown],
         },
         "created_at": instant(record.created_us),
         "usage": usage_units(record.usage),
@@ -166,16 +165,31 @@ def _sheet(prices: dict[str, Json]) -> PriceSheet:
     return PriceSheet(provider="", model="", source="", price_date="", rates=rates)
 
 
-def _breakdown_line(line: BreakdownLine, unit: TierUnit) -> Document:
-    units = Fraction(line.units_micros, MICROS)
-    is_tokens, is_characters = unit is TierUnit.TOKENS_1M, unit is TierUnit.CHARACTERS_1M
+def _breakdown_line(line: BreakdownLine, version: MeterVersion) -> Document:
+    """Lava's line; beside it the part, where it is none of the meter's own unit, and the exact units of that."""
+    units, unit = Fraction(line.units_micros, MICROS), version.tier_unit
+    custom = version.options.unit if version.options is not None else ""
+    tier = tier_document(Tier(start=line.tier_start, rate_nanos=line.rate_nanos), version)
+    is_own = line.part not in ("", PART_FREE)
+    if is_own:
+        tier["type"] = line.part
+    name = line.part if is_own else unit.value
+    more: Document = {"part": line.part} if line.part else {}
+    if is_own or custom:
+        more["units"] = _units_text(line.units_micros)
     return {
-        "tier": tier_document(Tier(start=line.tier_start, rate_nanos=line.rate_nanos), unit),
-        "tokens": int(units) if is_tokens else 0,
-        "characters": int(units) if is_characters else 0,
-        "seconds": float(units) if unit in _TIME_UNITS else 0,
+        "tier": tier,
+        "tokens": int(units) if name == TierUnit.TOKENS_1M.value or name.endswith("_tokens") else 0,
+        "characters": int(units) if name == TierUnit.CHARACTERS_1M.value or name.endswith("_characters") else 0,
+        "seconds": float(units) if name == TierUnit.MINUTES.value or name.endswith("_seconds") else 0,
         "cost": format_amount(line.charge_nanos),
+        **more,
     }
+
+
+def _units_text(units_micros: int) -> str:
+    whole, part = divmod(units_micros, MICROS)
+    return f"{whole}.{part:06d}".rstrip("0").rstrip(".")
 
 
 def _json(text: str) -> Json:

@@ -17,9 +17,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.budgets import COUNTED, Caller, allocations_of_nothing, load_budgets, load_gate
+from lava_proxy.core.cycles import cycle_key
 from lava_proxy.core.entities import (
     Budget,
-    BudgetAllocation,
     Customer,
     Hold,
     Key,
@@ -182,7 +183,7 @@ class SpoolBooking:
         measured = replace(measured, flags=(*measured.flags, "fail_open"))
         transaction_id = TransactionId(self._ids.new("txn"))
         self._ledger.transact(
-            lambda rows: _identified(rows, call), lambda hold: _hold_of_nothing(hold, transaction_id, now_us)
+            lambda rows: _identified(rows, call), lambda owed: _hold_of_nothing(owed, transaction_id, now_us)
         ).result()
         stamp = Stamp(
             now_us=now_us,
@@ -204,18 +205,24 @@ class SpoolBooking:
         self._ledger.transact(load, decide).result()
 
 
-def _identified(rows: Rows, call: SentLine) -> Hold | None:
+class _Owed(Struct, frozen=True, kw_only=True):
+    """A call that is to be booked: its hold, and its budgets that have counted nothing yet."""
+
+    hold: Hold
+    new_budgets: tuple[Budget, ...] = ()
+
+
+def _identified(rows: Rows, call: SentLine) -> _Owed | None:
     """The hold with its payer; ``None`` where it is in the ledger already. A bad key pays for nobody: it was our call."""
     if rows.get(Hold, call.hold.hold_id) is not None:
         return None
     key = rows.get(Key, call.key_id) if call.key_id else None
     if call.key_id is not None and not _was_good(key, call):
-        return call.hold
+        return _Owed(hold=call.hold)
     found = identify_by(rows, call.claims, key, IdentityPolicy(require_key=False))
     if isinstance(found, Denial):
-        return call.hold
-    budgets = rows.find(Budget, subject=f"run:{found.run.run_id}") if found.run else ()
-    return _paid_by(call.hold, found, budgets)
+        return _Owed(hold=call.hold)
+    return _paid_by(call.hold, found, rows)
 
 
 def _was_good(key: Key | None, call: SentLine) -> bool:
@@ -224,24 +231,36 @@ def _was_good(key: Key | None, call: SentLine) -> bool:
     return check_times(key, now_us=call.hold.created_us) is None
 
 
-def _paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hold:
+def _paid_by(hold: Hold, identity: Identity, rows: Rows) -> _Owed:
     customer: Customer | None = identity.customer
-    return replace(
+    customer_id = customer.customer_id if customer else None
+    caller = Caller(
+        customer_id=customer_id,
+        key_id=identity.key.key_id if identity.key else None,
+        run_id=identity.run.run_id if identity.run else None,
+        metadata=hold.request.metadata,
+    )
+    budgets = load_budgets(rows, caller, load_gate(rows), now_us=hold.created_us)
+    paid = replace(
         hold,
-        customer_id=customer.customer_id if customer else None,
+        customer_id=customer_id,
         key_id=identity.key.key_id if identity.key else None,
         run_id=identity.run.run_id if identity.run else None,
         meter_id=identity.meter.meter.meter_id,
         meter_version=identity.meter.version.version,
         meter_rule=identity.meter.rule.value,
+        cycle=cycle_key(identity.meter.version, rows, customer_id, hold.created_us),
         billed=customer is not None,
-        budgets=tuple(BudgetAllocation(budget_id=budget.budget_id, amount=0) for budget in budgets),
+        budgets=allocations_of_nothing(budgets, at_us=hold.created_us),
     )
+    new = (b for b in budgets if b.measure in COUNTED and rows.get(Budget, b.budget_id) is None)
+    return _Owed(hold=paid, new_budgets=tuple(new))
 
 
-def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: int) -> Decision[None]:
-    if hold is None:
+def _hold_of_nothing(owed: _Owed | None, transaction_id: TransactionId, now_us: int) -> Decision[None]:
+    if owed is None:
         return Decision(result=None)
+    hold = owed.hold
     customer_id: CustomerId | None = hold.customer_id
     transaction = Transaction(
         transaction_id=transaction_id,
@@ -253,4 +272,4 @@ def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: i
         note="fail-open",
         actor="spool",
     )
-    return Decision(result=None, transactions=(transaction,), rows=(hold,))
+    return Decision(result=None, transactions=(transaction,), rows=(*owed.new_budgets, hold))

@@ -142,11 +142,17 @@ def _encode_budget(row: Budget) -> Row:
         row.period,
         row.period_start_us,
         row.created_us,
+        row.burst,
+        row.arrival_ns,
+        list_to_json(row.allowed),
+        row.template_id,
+        row.ended_us,
     )
 
 
 def _decode_budget(cells: Cells) -> Budget:
-    budget_id, subject, measure, limit, spent, held, period, period_start_us, created_us = cells
+    budget_id, subject, measure, limit, spent, held, period, period_start_us, created_us = cells[:9]
+    burst, arrival_ns, allowed, template_id, ended_us = cells[9:]
     return Budget(
         budget_id=budget_id,
         subject=subject,
@@ -156,6 +162,11 @@ def _decode_budget(cells: Cells) -> Budget:
         held=held,
         period=period,
         period_start_us=period_start_us,
+        burst=burst,
+        arrival_ns=arrival_ns,
+        allowed=list_from_json(allowed),
+        template_id=template_id,
+        ended_us=ended_us,
         created_us=created_us,
     )
 
@@ -175,10 +186,19 @@ BUDGETS = Table(
         "period",
         "period_start_us",
         "created_us",
+        "burst",
+        "arrival_ns",
+        "allowed",
+        "template_id",
+        "ended_us",
     ),
     encode=_encode_budget,
     decode=_decode_budget,
-    lookups={"subject": Lookup(value=lambda row: row.subject)},
+    lookups={
+        "subject": Lookup(
+            value=lambda row: row.subject, only=lambda row: row.ended_us is None, only_sql="ended_us IS NULL"
+        )
+    },
     is_sound=lambda row: row.limit >= 0 and row.spent >= 0 and row.held >= 0,
 )
 

@@ -33,20 +33,22 @@ def _encode_hold(row: Hold) -> Row:
         row.expires_us,
         row.resolved_us,
         *encode_head(row.request),
+        row.cycle,
+        row.allowance_micros,
     )
 
 
 def _encode_allocations(row: Hold) -> tuple[Row, ...]:
-    """Hold, position, grant, budget, amount: of grant and budget one is set."""
-    parts: list[tuple[str | None, str | None, int]] = [(a.grant_id, None, a.amount_nanos) for a in row.grants]
-    parts += [(None, a.budget_id, a.amount) for a in row.budgets]
+    """Hold, position, grant, budget, amount, period: of grant and budget one is set."""
+    parts: list[tuple[str | None, str | None, int, int]] = [(a.grant_id, None, a.amount_nanos, 0) for a in row.grants]
+    parts += [(None, a.budget_id, a.amount, a.period_start_us) for a in row.budgets]
     return tuple((row.hold_id, position, *part) for position, part in enumerate(parts))
 
 
 def _decode_hold(cells: Cells) -> Hold:
     (hold_id, request_id, instance_id, customer_id, key_id, run_id, meter_id, meter_version, meter_rule) = cells[:9]
     (billed, amount_nanos, cost_quote_nanos, state, quote, created_us, expires_us, resolved_us) = cells[9:17]
-    allocations = from_json(cells[27])
+    allocations = from_json(cells[29])
     return Hold(
         hold_id=hold_id,
         request_id=request_id,
@@ -57,11 +59,19 @@ def _decode_hold(cells: Cells) -> Hold:
         meter_id=meter_id,
         meter_version=meter_version,
         meter_rule=meter_rule,
+        cycle=cells[27],
+        allowance_micros=cells[28],
         billed=billed == 1,
         amount_nanos=amount_nanos,
         cost_quote_nanos=cost_quote_nanos,
-        grants=tuple(GrantAllocation(grant_id=grant, amount_nanos=amount) for grant, _, amount in allocations if grant),
-        budgets=tuple(BudgetAllocation(budget_id=budget, amount=amount) for _, budget, amount in allocations if budget),
+        grants=tuple(
+            GrantAllocation(grant_id=grant, amount_nanos=amount) for grant, _, amount, _ in allocations if grant
+        ),
+        budgets=tuple(
+            BudgetAllocation(budget_id=budget, amount=amount, period_start_us=start_us)
+            for _, budget, amount, start_us in allocations
+            if budget
+        ),
         state=HoldState(state),
         request=decode_head(cells[17:27]),
         quote=quote,
@@ -104,18 +114,20 @@ HOLDS = Table(
         "expires_us",
         "resolved_us",
         *HEAD_COLUMNS,
+        "cycle",
+        "allowance_micros",
     ),
     encode=_encode_hold,
     decode=_decode_hold,
     quick_columns=("state", "resolved_us"),
     quick=_quick,
     derived=(
-        "(SELECT json_group_array(json_array(grant_id, budget_id, amount)) FROM"
+        "(SELECT json_group_array(json_array(grant_id, budget_id, amount, period_start_us)) FROM"
         " (SELECT * FROM hold_allocations WHERE hold_id = holds.hold_id ORDER BY position))"
     ),
     children=Children(
         name="hold_allocations",
-        columns=("hold_id", "position", "grant_id", "budget_id", "amount"),
+        columns=("hold_id", "position", "grant_id", "budget_id", "amount", "period_start_us"),
         encode=_encode_allocations,
         are_same=lambda one, other: one.grants == other.grants and one.budgets == other.budgets,
     ),

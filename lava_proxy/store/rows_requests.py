@@ -78,13 +78,26 @@ def _decode_usage(cells: Cells) -> Usage:
 def _encode_breakdown(lines: tuple[BreakdownLine, ...]) -> str:
     if not lines:
         return "[]"
-    return to_json([[line.tier_start, line.rate_nanos, line.units_micros, line.charge_nanos] for line in lines])
+    return to_json(
+        [
+            [
+                line.tier_start,
+                line.rate_nanos,
+                line.units_micros,
+                line.charge_nanos,
+                *((line.part,) if line.part else ()),
+            ]
+            for line in lines
+        ]
+    )
 
 
 def _decode_breakdown(text: str) -> tuple[BreakdownLine, ...]:
     return tuple(
-        BreakdownLine(tier_start=start, rate_nanos=rate, units_micros=units, charge_nanos=charge)
-        for start, rate, units, charge in from_json(text)
+        BreakdownLine(
+            tier_start=start, rate_nanos=rate, units_micros=units, charge_nanos=charge, part=part[0] if part else ""
+        )
+        for start, rate, units, charge, *part in from_json(text)
     )
 
 

@@ -22,13 +22,14 @@ from lava_proxy.core.entities import (
     Refusal,
     RequestRecord,
     Run,
+    UniqueValue,
     Wallet,
 )
 from lava_proxy.store.rows_alerts import ALERT_RULES, ALERT_STATES, ALERTS, DESTINATIONS
 from lava_proxy.store.rows_credit import BUDGETS, GRANTS, REFUSALS, WALLETS
 from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import AUDIT, DELIVERIES, EVENTS, HOME_FACTS, IDEMPOTENCY
-from lava_proxy.store.rows_meters import COUNTERS, METER_VERSIONS, METERS
+from lava_proxy.store.rows_meters import COUNTERS, METER_VERSIONS, METERS, UNIQUE_VALUES
 from lava_proxy.store.rows_people import CUSTOMERS, INSTANCES, KEYS_OF_CALLERS, RUNS
 from lava_proxy.store.rows_requests import REQUESTS
 from lava_proxy.store.table import Table
@@ -45,6 +46,7 @@ TABLES: dict[type, Table[Any]] = {
     Wallet: WALLETS,
     Budget: BUDGETS,
     Counter: COUNTERS,
+    UniqueValue: UNIQUE_VALUES,
     Hold: HOLDS,
     RequestRecord: REQUESTS,
     Refusal: REFUSALS,

@@ -41,8 +41,11 @@ WRITES = {
     "alerts delete",
     "destinations create",
     "destinations delete",
+    "budgets set",
+    "budgets delete",
+    "usage record",
 }
-DESTROYS = {"customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
+DESTROYS = {"budgets delete", "customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 
 
 def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -51,7 +54,7 @@ def walk(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
         command = group.get_command(context, name)
         if hasattr(command, "list_commands"):
             yield from walk(command, (*path, name))
-        else:
+        if not hasattr(command, "list_commands") or command.invoke_without_command:
             yield " ".join((*path, name)), command
 
 
@@ -71,7 +74,7 @@ def test_the_commands_are_those_of_the_product() -> None:
         "requests_show requests_tail holds_list holds_void prices_show prices_search providers_list providers_show "
         "outbox_list outbox_retry alerts_create alerts_list alerts_rules alerts_test alerts_check alerts_delete "
         "destinations_create destinations_list destinations_delete backup restore resume "
-        "export_requests export_postings export_statements credits_adjust requests_dispute apply pull"
+        "export_requests export_postings export_statements credits_adjust requests_dispute apply pull meters_simulate usage_record budgets_set budgets_list budgets_show budgets_delete"
     )
     assert {name.replace("_", " ") for name in wanted.split()} <= set(ALL)
 

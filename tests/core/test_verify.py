@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lava_proxy.core.budgets import COUNTED
 from lava_proxy.core.entities import (
     Budget,
     BudgetAllocation,
@@ -95,7 +96,7 @@ def furnish(ledger: Ledger) -> None:
         ),
         *(
             Budget(budget_id=BudgetId(f"bud_{m}"), subject=f"run:{RUN}", measure=m, limit=10**6, created_us=NOW_US)
-            for m in BudgetMeasure
+            for m in COUNTED
         ),
     )
     ledger.transact(lambda _: None, lambda _: Decision(result=None, rows=rows)).result(30)

@@ -45,8 +45,11 @@ def _group(group: TyperGroup, path: tuple[str, ...]) -> Iterator[str]:
             yield from _command(command, (*path, name))
     for name, command in commands.items():
         if isinstance(command, TyperGroup):
-            yield f"## {' '.join((*path, name))}\n"
-            yield f"{_text(command.help)}\n"
+            if command.invoke_without_command:
+                yield from _command(command, (*path, name))
+            else:
+                yield f"## {' '.join((*path, name))}\n"
+                yield f"{_text(command.help)}\n"
             yield from _group(command, (*path, name))
 
 

@@ -1,10 +1,12 @@
 """What another process changes binds the running proxy with its very next call, on connections that stay open too."""
 
 import pytest
+from msgspec.structs import replace
 
-from lava_proxy.core.entities import Tier
+from lava_proxy.core.entities import BudgetMeasure, Tier
 from lava_proxy.core.money import parse_amount
 from lava_proxy.demo.provider import StandIn
+from lava_proxy.services.budgets import BudgetTerms
 from lava_proxy.services.keys import KeyTerms
 from lava_proxy.services.meters import MeterChanges
 from tests.proof.books import assert_accounted, calls_seen, wait_until_settled
@@ -66,3 +68,25 @@ async def test_an_archived_customer_is_refused_with_the_next_call(shop: Shop, pr
         wait_until_settled(shop)
         shop.house.customers.archive("acme", by=BY)
         assert (await caller.ask(chat("after"), call="after")).status == 403
+
+
+async def test_a_budget_that_is_set_changed_or_taken_away_binds_the_next_call(
+    shop: Shop, proxy: RunningProxy, provider: StandIn
+) -> None:
+    shop.meter("per-call", "0.10")
+    shop.customer("acme", credit="5", meter="per-call")
+    cap = BudgetTerms(measure=BudgetMeasure.CHARGE, limit=parse_amount("0.15"), period="week", customer="acme")
+    async with Caller(proxy, "acme") as caller:
+        assert (await caller.ask(chat("free"), call="free")).status == 200
+        wait_until_settled(shop)
+        budget = shop.house.budgets.set(cap, by=BY).value
+        assert (await caller.ask(chat("first"), call="first")).status == 200
+        refused = await caller.ask(chat("second"), call="second")
+        assert (refused.status, refused.error["code"]) == (402, "budget_exceeded")
+        shop.house.budgets.set(replace(cap, limit=parse_amount("0.25")), by=BY)
+        assert (await caller.ask(chat("third"), call="third")).status == 200
+        assert (await caller.ask(chat("fourth"), call="fourth")).status == 402
+        shop.house.budgets.delete(budget.budget_id, by=BY)
+        assert (await caller.ask(chat("fifth"), call="fifth")).status == 200
+    wait_until_settled(shop)
+    assert set(assert_accounted(shop, calls_seen(provider)).records) == {"free", "first", "third", "fifth"}

@@ -13,6 +13,7 @@ from lava_proxy.core.entities import (
     BudgetMeasure,
     Hold,
     HoldState,
+    HomeFact,
     Key,
     KeyScope,
     Mode,
@@ -267,3 +268,18 @@ def test_what_passed_unheld_counts_against_the_caps_of_its_run(desk: Desk) -> No
     assert desk.record(forward).run_id == run_id and kept and (kept.spent, kept.held) == (450_000, 0)
     assert desk.refused(user="-", secret=text)["code"] == "run_limit_reached"
     assert [h.state for h in desk.ledger.tables[Hold].values() if isinstance(h, Hold)] == [HoldState.SETTLED]
+
+
+def test_what_passed_unheld_counts_against_a_budget_for_each_customer(desk: Desk) -> None:
+    each = Budget(
+        budget_id=BudgetId("bud_each"), subject="customer:*", measure=BudgetMeasure.REQUESTS, limit=1, created_us=0
+    )
+    desk.ledger.fails = False
+    desk.put(each, HomeFact(name="budget_subjects", value="customer*"))
+    desk.ledger.fails = True
+    forward = desk.admitted(user="acme")
+    end(forward)
+    book(desk)
+    kept = desk.ledger.get(Budget, f"bud_each~{ACME}")
+    assert kept and (kept.template_id, kept.spent, kept.held) == ("bud_each", 1, 0)
+    assert desk.refused(user="acme")["code"] == "request_limit_reached"

@@ -51,6 +51,7 @@ from lava_proxy.core.entities import (
     Tier,
     TierUnit,
     Transaction,
+    UniqueValue,
     Wallet,
 )
 from lava_proxy.core.ids import (
@@ -69,6 +70,7 @@ from lava_proxy.core.ids import (
     RunId,
     TransactionId,
 )
+from lava_proxy.core.meter_options import Aggregation, MeterOptions, ModelRate, TierMode, UnitRate
 from lava_proxy.core.ports import Decision, Ledger
 from lava_proxy.core.usage import Usage
 
@@ -255,6 +257,15 @@ EVERY_KIND: tuple[Entity, ...] = (
         tier_unit=TierUnit.TOKENS_1M,
         tiers=(Tier(start=0, rate_nanos=-5), Tier(start=10**9, rate_nanos=10**18)),
         reset=CounterReset.CYCLE,
+        options=MeterOptions(
+            tier_mode=TierMode.VOLUME,
+            units=(UnitRate(unit="images", rate_nanos=4),),
+            models=(ModelRate(model="gpt-*", rate_nanos=5, units=(UnitRate(unit="pages", rate_nanos=6),)),),
+            minimum_nanos=7,
+            allowance=8,
+            unit="gb_hours",
+            aggregation=Aggregation.MAX,
+        ),
         created_us=1,
     ),
     Counter(
@@ -262,10 +273,12 @@ EVERY_KIND: tuple[Entity, ...] = (
         meter_id=METER,
         cycle="2026-11",
         count_micros=10**17,
+        held_micros=3,
         charge_carry=Fraction(-1, 3),
         cost_carry=Fraction(10**20, 10**21 + 1),
     ),
     Counter(customer_id=ACME, meter_id=METER),
+    UniqueValue(customer_id=ACME, meter_id=METER, cycle="2026-11", value_sha256="0" * 64, created_us=5),
     Grant(
         grant_id=GrantId("grt_full"),
         customer_id=ACME,
@@ -293,6 +306,11 @@ EVERY_KIND: tuple[Entity, ...] = (
         held=2,
         period="day",
         period_start_us=4,
+        burst=3,
+        arrival_ns=2,
+        allowed=("gpt-*", "o3"),
+        template_id="bud_1",
+        ended_us=6,
         created_us=5,
     ),
     Hold(
@@ -309,7 +327,9 @@ EVERY_KIND: tuple[Entity, ...] = (
         amount_nanos=7,
         cost_quote_nanos=6,
         grants=(GrantAllocation(grant_id=GRANT, amount_nanos=7),),
-        budgets=(BudgetAllocation(budget_id=BUDGET, amount=6),),
+        cycle="2026-11-01",
+        allowance_micros=9,
+        budgets=(BudgetAllocation(budget_id=BUDGET, amount=6, period_start_us=4),),
         state=HoldState.RESERVED,
         request=RequestHead(
             provider="p",
@@ -349,7 +369,10 @@ EVERY_KIND: tuple[Entity, ...] = (
         cost_nanos=None,
         charge_nanos=3,
         uncovered_nanos=2,
-        breakdown=(BreakdownLine(tier_start=0, rate_nanos=1, units_micros=2, charge_nanos=3),),
+        breakdown=(
+            BreakdownLine(tier_start=0, rate_nanos=1, units_micros=2, charge_nanos=3),
+            BreakdownLine(tier_start=0, rate_nanos=1, units_micros=2, charge_nanos=0, part="images"),
+        ),
         unit_prices='{"input_tokens":"2.5"}',
         price_source="book",
         price_date="2026-01-01",

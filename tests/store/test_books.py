@@ -147,6 +147,14 @@ def test_requests_are_filtered_by_all_that_is_asked(ledger: WritingLedger) -> No
         assert sum(line.requests for line in ledger.books().usage(which, by=("day",))) == len(names)
 
 
+def test_requests_are_read_in_their_order_as_filtered(ledger: WritingLedger) -> None:
+    write(ledger, *FOUNDATION, customer(BOLT))
+    called(ledger, record("b", created_us=5), record("a", created_us=7), record("c", created_us=5, customer_id=BOLT))
+    assert [row.request_id for row in ledger.books().each_request(ALL)] == ["req_b", "req_c", "req_a"]
+    of_acme = RequestFilter(customer_id=ACME, since_us=5, until_us=7)
+    assert [row.request_id for row in ledger.books().each_request(of_acme)] == ["req_b"]
+
+
 def test_holds_are_listed_newest_first_open_or_all_of_everybody_or_one(ledger: WritingLedger) -> None:
     write(ledger, *FOUNDATION, customer(BOLT))
     write(ledger, *(hold(f"{n}", customer_id=ACME if n % 2 else BOLT) for n in range(6)))
