@@ -20,10 +20,12 @@ from lava_proxy.core.ports import Clock, IdSource, Ledger
 from lava_proxy.settings import Home, Settings
 
 if TYPE_CHECKING:  # what a command does not touch is not imported either
+    from lava_proxy.core.gateway import PaymentGateway
     from lava_proxy.core.verify import Report
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
+    from lava_proxy.services.billing import BillingDesk
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
@@ -32,11 +34,15 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
     from lava_proxy.services.outbox import OutboxDesk
+    from lava_proxy.services.payments import Payments
+    from lava_proxy.services.plans import Plans
     from lava_proxy.services.quotes import Quotes
     from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
     from lava_proxy.services.spool import Spool, SpoolBooking
+    from lava_proxy.services.subscriptions import Subscriptions
+    from lava_proxy.services.ticking import Ticking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
 
@@ -164,6 +170,43 @@ class House:
         from lava_proxy.services.credits import Credits
 
         return Credits(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def gateway(self) -> "PaymentGateway":
+        """Who takes money in."""
+        from lava_proxy.payments.manual import ManualGateway
+
+        return ManualGateway()
+
+    @cached_property
+    def billing(self) -> "BillingDesk":
+        from lava_proxy.services.billing import BillingDesk
+
+        return BillingDesk(ledger=self.ledger, clock=self.clock, ids=self.ids, gateway_name=self.gateway.name)
+
+    @cached_property
+    def plans(self) -> "Plans":
+        from lava_proxy.services.plans import Plans
+
+        return Plans(desk=self.billing)
+
+    @cached_property
+    def subscriptions(self) -> "Subscriptions":
+        from lava_proxy.services.subscriptions import Subscriptions
+
+        return Subscriptions(desk=self.billing)
+
+    @cached_property
+    def payments(self) -> "Payments":
+        from lava_proxy.services.payments import Payments
+
+        return Payments(desk=self.billing, gateway=self.gateway)
+
+    @cached_property
+    def ticking(self) -> "Ticking":
+        from lava_proxy.services.ticking import Ticking
+
+        return Ticking(desk=self.billing, payments=self.payments)
 
     @cached_property
     def requests(self) -> "Requests":

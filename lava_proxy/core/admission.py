@@ -10,6 +10,7 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.billing import Terms
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -20,7 +21,6 @@ from lava_proxy.core.entities import (
     Entity,
     Event,
     Grant,
-    GrantAllocation,
     Hold,
     Key,
     RateType,
@@ -34,6 +34,7 @@ from lava_proxy.core.identity import Claims, Denial, Identity, IdentityPolicy, i
 from lava_proxy.core.ids import CustomerId, EventId, HoldId, InstanceId, RequestId, TransactionId
 from lava_proxy.core.meters import MeterChoice
 from lava_proxy.core.money import round_up
+from lava_proxy.core.overage import hold_overage, refused_for_credit, room_nanos
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import charge_ceiling
 from lava_proxy.core.wallet import Moved, available_nanos, draw_down_order, hold_credit
@@ -98,6 +99,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     wallet: Wallet | None = None
     counter: Counter | None = None
     budgets: tuple[Budget, ...] = ()
+    terms: Terms | None = None
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
@@ -120,6 +122,7 @@ def load_admission(rows: Rows, asked: Asked) -> Loaded:
         wallet=rows.get(Wallet, customer_id) if customer_id else None,
         counter=rows.get(Counter, customer_id or "", meter_id, ""),
         budgets=rows.find(Budget, subject=f"run:{run_id}") if run_id else (),
+        terms=rows.get(Terms, customer_id) if customer_id else None,
     )
 
 
@@ -128,6 +131,8 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     identity = loaded.identity
     if isinstance(identity, Denial):
         return Decision(result=identity)
+    if loaded.terms is not None and loaded.terms.block:
+        return Decision(result=_blocked(loaded.terms, identity))
     amount = _quoted_charge(loaded, identity)
     if isinstance(amount, Denial):
         return Decision(result=amount)
@@ -137,8 +142,9 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     customer, made = _customer(loaded, identity)
     credit = _hold_credit(loaded, identity, customer, amount)
     if isinstance(credit, Denial):
-        return Decision(result=credit, rows=made)
-    hold = _hold(loaded, identity, customer, amount, credit.allocations, reserved.allocations)
+        return Decision(result=credit, rows=(*made, *refused_for_credit(loaded.terms, amount)))
+    hold = _hold(loaded, identity, customer, amount, credit, reserved.allocations)
+    terms = (hold_overage(loaded.terms, hold.overage_nanos),) if loaded.terms and hold.overage_nanos else ()
     transaction = Transaction(
         transaction_id=loaded.asked.transaction_id,
         kind="hold",
@@ -152,7 +158,7 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     return Decision(
         result=Admitted(hold=hold, meter=identity.meter),
         transactions=(transaction,),
-        rows=(*made, *credit.grants, *reserved.budgets, hold, *used),
+        rows=(*made, *credit.grants, *terms, *reserved.budgets, hold, *used),
     )
 
 
@@ -244,11 +250,19 @@ def _hold_credit(loaded: Loaded, identity: Identity, customer: Customer | None, 
     wallet = loaded.wallet or Wallet(customer_id=customer.customer_id)
     meter_id = identity.meter.meter.meter_id
     available = available_nanos(loaded.grants, wallet, meter_id=meter_id, now_us=loaded.asked.now_us)
-    if amount > available:
+    if amount > available and amount > available + room_nanos(loaded.terms, wallet, meter_id=meter_id):
         return _insufficient(loaded, identity, customer, amount, available)
-    moved = hold_credit(loaded.grants, wallet, amount_nanos=amount, meter_id=meter_id, now_us=loaded.asked.now_us)
-    assert not moved.left_nanos, moved
-    return moved
+    return hold_credit(loaded.grants, wallet, amount_nanos=amount, meter_id=meter_id, now_us=loaded.asked.now_us)
+
+
+def _blocked(terms: Terms, identity: Identity) -> Denial:
+    is_paused = terms.block == "subscription_paused"
+    return Denial(
+        code=terms.block,
+        message="The subscription is paused." if is_paused else "A payment for the subscription is overdue.",
+        customer_id=terms.customer_id,
+        run_id=identity.run.run_id if identity.run else None,
+    )
 
 
 def _insufficient(loaded: Loaded, identity: Identity, customer: Customer, needed: int, available: int) -> Denial:
@@ -286,7 +300,7 @@ def _hold(
     identity: Identity,
     customer: Customer | None,
     amount: int,
-    grants: tuple[GrantAllocation, ...],
+    credit: Moved,
     budgets: tuple[BudgetAllocation, ...],
 ) -> Hold:
     asked = loaded.asked
@@ -303,8 +317,9 @@ def _hold(
         billed=customer is not None,
         amount_nanos=amount,
         cost_quote_nanos=None if asked.cost is None else round_up(asked.cost),
-        grants=grants,
+        grants=credit.allocations,
         budgets=budgets,
+        overage_nanos=credit.left_nanos,
         request=asked.request,
         quote=asked.quote_note,
         created_us=asked.now_us,

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from lava_proxy.core.billing import Payment, Subscription
 from lava_proxy.core.entities import (
     Customer,
     Delivery,
@@ -33,7 +34,8 @@ class Rows(Protocol):
 
         Customer.reference_id · Meter.slug · Meter.status · MeterVersion.meter_id · Grant.customer_id (open ones: free + held > 0)
         · Budget.subject · Hold.request_id, .state, .customer_id (open ones) · Key.customer_id, .run_id · Counter.customer_id
-        · RequestRecord.caller_request_id · Instance.ended_us.
+        · RequestRecord.caller_request_id · Instance.ended_us · Plan.name · Bundle.plan_id · Subscription.customer_id (not
+        cancelled) · Payment.customer_id · TopUp.customer_id · Terms.needs_look (1 only).
         """
 
 
@@ -158,6 +160,9 @@ class Books(Protocol):
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """Entries in sequence order, each with its postings; streams, whatever the length."""
+
+    def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
+        """Those about which something is to be done by then, the longest due first."""
 
     def rows[T: Entity](self, kind: type[T]) -> Iterator[T]:
         """Every row of a kind in primary-key order; streams."""

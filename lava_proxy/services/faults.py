@@ -12,6 +12,8 @@ STATUSES: Mapping[str, int] = {
     "insufficient_credits": 402,
     "run_limit_reached": 402,
     "budget_exceeded": 402,
+    "subscription_past_due": 402,
+    "subscription_paused": 402,
     "unpriced_model": 403,
     "key_required": 401,
     "invalid_key": 401,
@@ -37,6 +39,8 @@ STATUSES: Mapping[str, int] = {
 
 _DO: Mapping[str, str] = {
     "run_limit_reached": "Start the run with a higher --max-cost or --max-charge.",
+    "subscription_past_due": "Pay what is due; calls pass again at once.",
+    "subscription_paused": "Resume the subscription.",
     "unpriced_model": "Ask the operator to set a price, or to use a meter with fixed rates.",
     "key_required": "Use http://CUSTOMER:KEY@host:port as the proxy address.",
     "stopping": "Nothing was sent to the provider; try again when it is back.",

@@ -32,6 +32,7 @@ def _encode_hold(row: Hold) -> Row:
         row.expires_us,
         row.resolved_us,
         *encode_head(row.request),
+        row.overage_nanos,
     )
 
 
@@ -45,7 +46,7 @@ def _encode_allocations(row: Hold) -> tuple[Row, ...]:
 def _decode_hold(cells: Cells) -> Hold:
     (hold_id, request_id, instance_id, customer_id, key_id, run_id, meter_id, meter_version, meter_rule) = cells[:9]
     (billed, amount_nanos, cost_quote_nanos, state, quote, created_us, expires_us, resolved_us) = cells[9:17]
-    allocations = from_json(cells[27])
+    allocations = from_json(cells[28])
     return Hold(
         hold_id=hold_id,
         request_id=request_id,
@@ -61,6 +62,7 @@ def _decode_hold(cells: Cells) -> Hold:
         cost_quote_nanos=cost_quote_nanos,
         grants=tuple(GrantAllocation(grant_id=grant, amount_nanos=amount) for grant, _, amount in allocations if grant),
         budgets=tuple(BudgetAllocation(budget_id=budget, amount=amount) for _, budget, amount in allocations if budget),
+        overage_nanos=cells[27],
         state=HoldState(state),
         request=decode_head(cells[17:27]),
         quote=quote,
@@ -98,6 +100,7 @@ HOLDS = Table(
         "expires_us",
         "resolved_us",
         *HEAD_COLUMNS,
+        "overage_nanos",
     ),
     encode=_encode_hold,
     decode=_decode_hold,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lava_proxy.core.billing import Bundle, Payment, Plan, Subscription, Terms, TopUp
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -23,6 +24,7 @@ from lava_proxy.core.entities import (
     Run,
     Wallet,
 )
+from lava_proxy.store.rows_billing import BUNDLES, PAYMENTS, PLANS, SUBSCRIPTIONS, TERMS, TOP_UPS
 from lava_proxy.store.rows_credit import BUDGETS, GRANTS, REFUSALS, WALLETS
 from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import AUDIT, DELIVERIES, EVENTS, HOME_FACTS, IDEMPOTENCY
@@ -46,6 +48,12 @@ TABLES: dict[type, Table[Any]] = {
     Hold: HOLDS,
     RequestRecord: REQUESTS,
     Refusal: REFUSALS,
+    Plan: PLANS,
+    Bundle: BUNDLES,
+    Subscription: SUBSCRIPTIONS,
+    Payment: PAYMENTS,
+    TopUp: TOP_UPS,
+    Terms: TERMS,
     IdempotentResult: IDEMPOTENCY,
     Event: EVENTS,
     Delivery: DELIVERIES,
