@@ -297,6 +297,13 @@ class House:
             Chore(name="retry settlements", every_seconds=1, do=calls.retry_unsettled),
             Chore(name="sweep holds", every_seconds=sweep_seconds, do=self.recovery(instance_id, calls.is_open).sweep),
             Chore(name="expire credit", every_seconds=60, do=self.credits.expire_due),
+            Chore(name="renew and collect", every_seconds=1, do=self.ticking.tick, waits_for_others=True),
+            Chore(
+                name="look at top-ups",
+                every_seconds=60,
+                do=lambda: self.ticking.tick(all_rules=True),
+                waits_for_others=True,
+            ),
             Chore(name="note dead processes", every_seconds=60, do=self.instances.bury_dead),
             Chore(name="book the spool", every_seconds=5, do=self.spool_booking(spool).book_all),
         ]

@@ -17,7 +17,7 @@ from lava_proxy.core.gateway import Answer, Charge, Outcome, PaymentGateway, Ref
 from lava_proxy.core.ids import CustomerId, PaymentId
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.receipts import Asking, lease, mark_paid, record
-from lava_proxy.services.billing import BillingDesk
+from lava_proxy.services.billing import BillingDesk, Change, Effects
 from lava_proxy.services.customers import require_customer
 from lava_proxy.services.idempotency import Answer as Once
 from lava_proxy.services.idempotency import By, once
@@ -91,6 +91,21 @@ class Payments:
 
         content = ("payments.mark_paid", payment_id, reference, reason)
         return once(self._desk.ledger, load, decide, by=by, now_us=stamp.now_us, kind=Payment, content=content)
+
+    def preview_paid(self, payment_id: str, *, by: By) -> Effects:
+        """What noting it as paid would give.
+
+        Raises:
+            NotFound, Refused
+        """
+        payment = self.get(payment_id)
+        change = Change(customer=payment.customer_id, action="payment.marked_paid", content=())
+
+        def rule(rows: Rows, draft: Draft) -> None:
+            del rows
+            mark_paid(draft, draft.payments[payment.payment_id], reference=None, reason="")
+
+        return self._desk.preview(change, rule, by=by)
 
     def ask(self, payment: Payment, *, as_of_us: int, now_us: int) -> bool:
         """Ask the gateway for one payment that is due, and book its answer; ``False`` where somebody else does.
