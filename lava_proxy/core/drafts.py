@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lava_proxy.core.billing import (
-    OPEN_PAYMENTS,
     Bundle,
     Payment,
     PaymentStatus,
@@ -45,7 +44,6 @@ from lava_proxy.core.wallet import pay_debt
 CYCLE_PRIORITY = 30
 BUNDLE_PRIORITY = 40
 """Cycle credit is drawn first, then bundles and top-ups, then what was given by hand (50)."""
-_MAY_BE_PAID = (*OPEN_PAYMENTS, PaymentStatus.DECLINED)
 PLAN_SOURCES = (GrantSource.CYCLE, GrantSource.BUNDLE, GrantSource.TOP_UP)
 
 
@@ -92,7 +90,7 @@ def load_account(rows: Rows, customer_id: CustomerId) -> Account:
     live = rows.find(Subscription, customer_id=customer_id)
     subscription = live[0] if live else None
     payments = rows.find(Payment, customer_id=customer_id)
-    plan_ids = {payment.plan_id for payment in payments if payment.status in _MAY_BE_PAID}
+    plan_ids = {payment.plan_id for payment in payments if payment.status is not PaymentStatus.PAID}
     if subscription is not None:
         plan_ids |= {subscription.plan_id, subscription.pending_plan_id}
     plan_ids.add(FREE_PLAN_ID)

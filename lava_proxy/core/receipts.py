@@ -68,15 +68,18 @@ def lease(draft: Draft, payment: Payment, real_us: int) -> Asking | None:
 
 
 def record(draft: Draft, payment: Payment, attempt: int, answer: Answer, real_us: int) -> Payment:
-    """Book what a gateway said of an attempt. Again, or of an attempt that is over, changes nothing."""
+    """Book what a gateway said of an attempt. Again, or of an attempt that is over, changes nothing.
+
+    Money that came is booked whatever we thought of the payment before: what it cannot buy any more goes back.
+    """
+    if answer.outcome is Outcome.PAID and payment.status is not PaymentStatus.PAID:
+        return pay(draft, payment, reference=answer.reference)
     if payment.attempts != attempt or payment.status not in (
         PaymentStatus.SENT,
         PaymentStatus.UNKNOWN,
         PaymentStatus.PENDING,
     ):
         return payment
-    if answer.outcome is Outcome.PAID:
-        return pay(draft, payment, reference=answer.reference)
     if answer.outcome is Outcome.DECLINED:
         return _declined(draft, payment, answer)
     if answer.outcome is Outcome.PENDING:

@@ -24,13 +24,13 @@ class MemoryGateway:
         """What moved, by key; what went back is below 0."""
         self.asked: list[str] = []
         """The key of every call."""
-        self._script: deque[tuple[Answer, bool]] = deque()
+        self.script: deque[tuple[Answer, bool]] = deque()
         self._first: dict[str, Answer] = {}
         self._lock = threading.Lock()
 
     def will(self, *answers: Answer, moves: bool = False) -> None:
         """What the next new keys are answered; then it pays again. ``moves``: money moves although the answer is unknown."""
-        self._script.extend((answer, moves) for answer in answers)
+        self.script.extend((answer, moves) for answer in answers)
 
     def charge(self, charge: Charge) -> Answer:
         """See ``PaymentGateway``."""
@@ -45,7 +45,7 @@ class MemoryGateway:
             self.asked.append(key)
             if key in self._first:
                 return self._first[key]
-            answer, moves = self._script.popleft() if self._script else (PAYS, False)
+            answer, moves = self.script.popleft() if self.script else (PAYS, False)
             if answer.outcome is Outcome.PAID or moves:
                 self.moved[key] = amount_nanos
                 self._first[key] = Answer(outcome=Outcome.PAID, reference=f"memory:{key}")

@@ -63,6 +63,18 @@ class Ticking:
         """
         until_us = self._desk.clock.now_us() if now_us is None else now_us
         counts = {"subscription": 0, "payment": 0, "look": 0, "failed": 0}
+        self._do_all(until_us, counts)
+        if all_rules:
+            self._look_at_rules(until_us, counts)
+            self._do_all(until_us, counts)
+        return Ticked(
+            renewals=counts["subscription"],
+            payments=counts["payment"],
+            top_ups=counts["look"],
+            failures=counts["failed"],
+        )
+
+    def _do_all(self, until_us: int, counts: dict[str, int]) -> None:
         failed: set[tuple[str, str, int]] = set()
         for _ in range(STEPS_MAX):
             due = next((d for d in self._due(until_us, limit=len(failed) + 1) if _name(d) not in failed), None)
@@ -70,14 +82,6 @@ class Ticking:
                 break
             if not self._do(due, until_us, counts):
                 failed.add(_name(due))
-        if all_rules:
-            self._look_at_rules(until_us, counts)
-        return Ticked(
-            renewals=counts["subscription"],
-            payments=counts["payment"],
-            top_ups=counts["look"],
-            failures=counts["failed"],
-        )
 
     def _due(self, until_us: int, *, limit: int) -> list[Due]:
         """The longest due first; of what became due together, payments go before renewals."""

@@ -35,6 +35,21 @@ WRITES = {
     "credits grant",
     "credits void",
     "holds void",
+    "plans create",
+    "plans update",
+    "plans archive",
+    "bundles create",
+    "bundles archive",
+    "bundles buy",
+    "subscriptions start",
+    "subscriptions change",
+    "subscriptions cancel",
+    "subscriptions pause",
+    "subscriptions resume",
+    "topups set",
+    "topups off",
+    "payments mark-paid",
+    "payments refund",
 }
 DESTROYS = {"customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 
