@@ -101,6 +101,22 @@ def mark_paid(
         _show(house, paid, json)
 
 
+@app.command("void")
+def void(
+    payment: PaymentArgument,
+    idempotency_key: IdempotencyKey = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Drop a payment that nobody wants any more: of a bundle, a top-up, an upgrade or a minimum.
+
+    \b
+    lava payments void pay_01JZ…
+    """
+    with open_house(home) as house:
+        _show(house, house.payments.void(payment, by=by(idempotency_key)).value, json)
+
+
 @app.command("refund")
 def refund(
     payment: PaymentArgument,

@@ -206,6 +206,8 @@ class Payment(Struct, frozen=True, kw_only=True):
     """How often the present attempt was repeated because its outcome was unknown."""
     reference: str | None = None
     """The gateway's own name for it, unique."""
+    url: str | None = None
+    """Where the customer can pay, while it is pending."""
     reason: str = ""
     """Why it was declined, or what a person wrote."""
     created_us: int

@@ -28,6 +28,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     reference: str | None = None
     """The gateway's own name for the movement of money."""
     reason: str = ""
+    url: str | None = None
+    """While pending: where the customer can pay or confirm."""
     may_retry: bool = True
     """After a decline: whether another attempt makes sense."""
     ask_again_us: int | None = None
@@ -44,6 +46,8 @@ class Charge(Struct, frozen=True, kw_only=True):
     """Whole cents of US dollars."""
     purpose: str
     description: str
+    reference: str | None = None
+    """What the gateway called this payment in an answer before: then it is asked what became of it."""
 
 
 class Refund(Struct, frozen=True, kw_only=True):
@@ -53,8 +57,10 @@ class Refund(Struct, frozen=True, kw_only=True):
     payment_id: str
     customer_id: str
     amount_nanos: int
-    reference: str | None
-    """The earlier payment's."""
+    paid_reference: str | None
+    """What the gateway called the payment that goes back."""
+    reference: str | None = None
+    """What it called this refund in an answer before."""
 
 
 class PaymentGateway(Protocol):

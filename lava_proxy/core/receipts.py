@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lava_proxy.core.billing import (
+    IN_DOUBT,
     OPEN_PAYMENTS,
     Payment,
     PaymentStatus,
@@ -35,6 +36,7 @@ RETRIES_US = (DAY_US, 3 * DAY_US)
 _ASKED_AGAIN_US = tuple(seconds * 1_000_000 for seconds in (60, 300, 1800, 7200, 21600))
 """After an unknown outcome: when it is asked about again; the last one from then on."""
 _IS_RETRIED = (Purpose.CYCLE, Purpose.OVERAGE, Purpose.MINIMUM, Purpose.REFUND)
+_MAY_BE_DROPPED = (Purpose.BUNDLE, Purpose.UPGRADE, Purpose.TOP_UP, Purpose.MINIMUM)
 _TOP_UP_FAILURES_MAX = 3
 
 
@@ -87,6 +89,7 @@ def record(draft: Draft, payment: Payment, attempt: int, answer: Answer, real_us
             payment,
             status=PaymentStatus.PENDING,
             reference=answer.reference or payment.reference,
+            url=answer.url or payment.url,
             due_us=None if answer.ask_again_us is None else max(real_us, draft.now_us) + answer.ask_again_us,
         )
     else:
@@ -114,6 +117,24 @@ def mark_paid(draft: Draft, payment: Payment, *, reference: str | None, reason: 
     paid = replace(payment, reason=reason)
     draft.payments[payment.payment_id] = paid
     return pay(draft, paid, reference=reference)
+
+
+def void(draft: Draft, payment: Payment) -> Payment:
+    """Drop a payment that nobody wants any more. Again changes nothing.
+
+    Raises:
+        Refused: it is paid, its outcome is in doubt, or a subscription or what is owed hangs on it.
+    """
+    if payment.status is PaymentStatus.VOID:
+        return payment
+    if payment.purpose not in _MAY_BE_DROPPED:
+        raise Refused(
+            f"A payment for {payment.purpose.value} cannot be dropped: cancel the subscription, or wait for it."
+        )
+    if payment.status is PaymentStatus.PAID or payment.status in IN_DOUBT:
+        raise Refused(f"The payment {payment.payment_id} is {payment.status.value}.")
+    dropped = draft.payments[payment.payment_id] = replace(payment, status=PaymentStatus.VOID, due_us=None)
+    return dropped
 
 
 def pay(draft: Draft, payment: Payment, *, reference: str | None) -> Payment:

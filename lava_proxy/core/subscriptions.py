@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.billing import (
     IN_DOUBT,
+    OPEN_PAYMENTS,
     Payment,
     PaymentStatus,
     Plan,
@@ -149,8 +150,11 @@ def change(draft: Draft, plan: Plan) -> Draft:
     subscription = _running(draft)
     _check_offered(plan)
     if plan.plan_id == subscription.plan_id:
-        if subscription.pending_plan_id is None:
+        wanted = [p for p in draft.payments.values() if p.purpose is Purpose.UPGRADE and p.status in OPEN_PAYMENTS]
+        if subscription.pending_plan_id is None and not wanted:
             raise InvalidInput(f"plan: the subscription is on {plan.name!r} already", field="plan")
+        _check_no_doubt(draft)
+        draft.drop_payments(Purpose.UPGRADE)
         draft.change(pending_plan_id=None)
         return draft
     current = draft.plan()

@@ -137,6 +137,7 @@ def payment_document(payment: Payment) -> Document:
         "refunded": amount(payment.refunded_nanos),
         "attempts": payment.attempts,
         "reason": payment.reason,
+        "url": payment.url,
         "next_attempt_at": instant(payment.due_us),
         "created_at": instant(payment.created_us),
         "paid_at": instant(payment.paid_us),

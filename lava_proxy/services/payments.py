@@ -16,7 +16,7 @@ from lava_proxy.core.errors import Conflict, InvalidInput, NotFound
 from lava_proxy.core.gateway import Answer, Charge, Outcome, PaymentGateway, Refund
 from lava_proxy.core.ids import CustomerId, PaymentId
 from lava_proxy.core.ports import Decision, Rows
-from lava_proxy.core.receipts import Asking, lease, mark_paid, record
+from lava_proxy.core.receipts import Asking, lease, mark_paid, record, void
 from lava_proxy.services.billing import BillingDesk, Change, Effects
 from lava_proxy.services.customers import require_customer
 from lava_proxy.services.idempotency import Answer as Once
@@ -92,6 +92,26 @@ class Payments:
         content = ("payments.mark_paid", payment_id, reference, reason)
         return once(self._desk.ledger, load, decide, by=by, now_us=stamp.now_us, kind=Payment, content=content)
 
+    def void(self, payment_id: str, *, by: By) -> Once[Payment]:
+        """Drop a payment that nobody wants any more. Again changes nothing.
+
+        Raises:
+            NotFound
+            Refused: it is paid, its outcome is in doubt, or something hangs on it.
+        """
+        stamp = self._desk.stamp(by.actor)
+
+        def load(rows: Rows) -> Draft:
+            return Draft(load_account(rows, require_payment(rows, payment_id).customer_id), stamp)
+
+        def decide(draft: Draft) -> Decision[Payment]:
+            dropped = void(draft, draft.payments[PaymentId(payment_id)])
+            entry = AuditEntry(at_us=stamp.now_us, actor=by.actor, action="payment.voided", subject=payment_id)
+            return draft.decision(dropped, entry)
+
+        content = ("payments.void", payment_id)
+        return once(self._desk.ledger, load, decide, by=by, now_us=stamp.now_us, kind=Payment, content=content)
+
     def preview_paid(self, payment_id: str, *, by: By) -> Effects:
         """What noting it as paid would give.
 
@@ -158,7 +178,8 @@ class Payments:
                         payment_id=payment.payment_id,
                         customer_id=payment.customer_id,
                         amount_nanos=payment.amount_nanos,
-                        reference=paid.reference if paid else None,
+                        paid_reference=paid.reference if paid else None,
+                        reference=payment.reference,
                     )
                 )
             return self._gateway.charge(
@@ -169,6 +190,7 @@ class Payments:
                     amount_nanos=payment.amount_nanos,
                     purpose=payment.purpose.value,
                     description=f"{payment.purpose.value} {payment.payment_id}",
+                    reference=payment.reference,
                 )
             )
         except Exception as error:

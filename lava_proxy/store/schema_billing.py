@@ -92,6 +92,7 @@ CREATE TABLE payments (
     attempts INTEGER NOT NULL,
     repeats INTEGER NOT NULL,
     reference TEXT UNIQUE,
+    url TEXT,
     reason TEXT NOT NULL,
     created_us INTEGER NOT NULL,
     due_us INTEGER,

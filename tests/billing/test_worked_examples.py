@@ -1,5 +1,7 @@
 """Worked examples, each written like a bank statement: what happened, what was paid, what was left."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lava_proxy.core.billing import AfterGrace, Interval, PaymentStatus, Purpose, Rollover
@@ -7,6 +9,7 @@ from lava_proxy.core.instants import to_datetime
 from lava_proxy.core.money import format_dollars
 from lava_proxy.core.subscriptions import OwnTerms
 from lava_proxy.payments.memory import DECLINES
+from lava_proxy.services.exchange import Ending, Forward
 from tests.billing.conftest import ASKED, ME, Shop, usd
 
 
@@ -286,3 +289,18 @@ def test_every_interval_renews_at_its_end(shop: Shop, interval: Interval, end: s
     assert cycle_ends(shop, acme) == f"{end} 00:00"
     shop.go(f"{end}T00:10")
     assert shop.money() == "$2.00"
+
+
+def test_thirty_calls_at_once_of_a_dollar_each_against_one_of_credit_and_five_of_overage_are_six(shop: Shop) -> None:
+    plan, acme = shop.plan("Pro", "1.00", overage_cap_nanos=usd("5")), shop.customer("acme")
+    shop.start(acme, plan)
+    shop.meter("1")
+    shop.begin(acme, "0.5").close(Ending.NOT_SENT).result()  # the line is there
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: shop.ask(acme, "1"), range(30)))
+    calls = [answer.call for answer in answers if isinstance(answer, Forward)]
+    assert len(calls) == 6
+    for call in calls:
+        assert call is not None
+        shop.end(call)
+    assert overage(shop, acme) == ("$0.00", "$5.00")

@@ -132,6 +132,19 @@ def test_top_ups_are_set_shown_and_switched_off(shop: Lava) -> None:
     assert shop("topups", "off", "acme").rows[0]["state"] == "off"
 
 
+def test_a_bundle_that_was_ordered_by_mistake_can_be_dropped(shop: Lava) -> None:
+    shop("subscriptions", "start", "acme", "--plan", "Small")
+    cycle = pay(shop)
+    (bundle,) = (row["bundle_id"] for row in shop("bundles", "list", "--plan", "Small").rows)
+    assert shop("bundles", "buy", "acme", bundle, "--preview").facts["credit to come"] == "$10.00"
+    shop("bundles", "buy", "acme", bundle)
+    (order,) = (row["payment_id"] for row in shop("payments", "list", "--status", "open").rows)
+    assert shop("payments", "void", order).facts["status"] == "void"
+    assert shop("payments", "void", order).code == 0
+    assert shop("payments", "mark-paid", order).code == 8
+    assert shop("payments", "void", cycle).code == 8
+
+
 def test_a_payment_is_marked_once_and_its_reference_is_unique(shop: Lava) -> None:
     shop("customers", "create", "bolt")
     for customer in ("acme", "bolt"):

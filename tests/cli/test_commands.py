@@ -50,6 +50,7 @@ WRITES = {
     "topups off",
     "payments mark-paid",
     "payments refund",
+    "payments void",
 }
 DESTROYS = {"customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 

@@ -446,6 +446,7 @@ EVERY_KIND: tuple[Entity, ...] = (
         attempts=2,
         repeats=1,
         reference="bank-1",
+        url="https://pay.example/1",
         reason="by transfer",
         created_us=1,
         due_us=2,

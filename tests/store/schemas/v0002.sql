@@ -7,8 +7,8 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-28 05:54:17.287600+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'ledger','billing','2026-11-28 05:54:17.294601+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-28 06:37:35.953725+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'ledger','billing','2026-11-28 06:37:35.955523+00:00');
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY,
     at_us INTEGER NOT NULL,
@@ -202,6 +202,7 @@ CREATE TABLE payments (
     attempts INTEGER NOT NULL,
     repeats INTEGER NOT NULL,
     reference TEXT UNIQUE,
+    url TEXT,
     reason TEXT NOT NULL,
     created_us INTEGER NOT NULL,
     due_us INTEGER,
