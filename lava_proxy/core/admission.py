@@ -269,10 +269,19 @@ def _insufficient(loaded: Loaded, identity: Identity, customer: Customer, needed
     usable = draw_down_order(loaded.grants, meter_id=identity.meter.meter.meter_id, now_us=loaded.asked.now_us)
     held = sum(g.held_nanos for g in usable)
     reason = "held_by_calls_in_flight" if held and available + held >= needed else "spent"
+    wallet = loaded.wallet or Wallet(customer_id=customer.customer_id)
+    room = room_nanos(loaded.terms, wallet, meter_id=identity.meter.meter.meter_id)
+    overage = (("overage_left_nanos", room),) if loaded.terms and loaded.terms.overage_limit_nanos else ()
     return Denial(
         code="insufficient_credits",
         message="There is not enough credit." if reason == "spent" else "The credit is set aside for calls in flight.",
-        details=(("reason", reason), ("needed_nanos", needed), ("available_nanos", available), ("held_nanos", held)),
+        details=(
+            ("reason", reason),
+            ("needed_nanos", needed),
+            ("available_nanos", available),
+            ("held_nanos", held),
+            *overage,
+        ),
         customer_id=customer.customer_id,
         run_id=identity.run.run_id if identity.run else None,
     )

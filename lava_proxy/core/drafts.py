@@ -36,10 +36,10 @@ from lava_proxy.core.entities import (
     Wallet,
 )
 from lava_proxy.core.ids import CustomerId, EventId, GrantId, PaymentId, TransactionId
-from lava_proxy.core.journal import BREAKAGE, free_account, funding_account, move
+from lava_proxy.core.journal import BREAKAGE, debt_account, free_account, funding_account, move
 from lava_proxy.core.plans import FREE_PLAN_ID, load_plan
 from lava_proxy.core.ports import Decision, IdSource, Rows
-from lava_proxy.core.wallet import pay_debt
+from lava_proxy.core.wallet import spend_free
 
 CYCLE_PRIORITY = 30
 BUNDLE_PRIORITY = 40
@@ -177,7 +177,7 @@ class Draft:
     def give(
         self, source: GrantSource, amount_nanos: int, *, paid_nanos: int = 0, expires_us: int | None, note: str
     ) -> GrantId | None:
-        """Grant credit for the plan's meters; what the customer owes is paid from it first, where all meters may draw on it."""
+        """Grant credit for the plan's meters; what the customer owes is paid from it first."""
         if not amount_nanos or not self.is_active_customer:
             return None
         grant = Grant(
@@ -194,13 +194,25 @@ class Draft:
             created_us=self.now_us,
         )
         self.grants[grant.grant_id] = grant
-        given = {grant.grant_id: grant}
-        paid, self.wallet = pay_debt(given, self.wallet, now_us=self.now_us)
-        self.grants[grant.grant_id] = given[grant.grant_id]
+        paid = self._pay_debt(grant)
         funded = move(funding_account(source.value), free_account(grant.grant_id), amount_nanos)
         self.post("grant", f"grant:{grant.grant_id}", (*funded, *paid), note=note)
         self.tell("credits.granted", grant.grant_id, grant_id=grant.grant_id)
         return grant.grant_id
+
+    def _pay_debt(self, grant: Grant) -> tuple[Posting, ...]:
+        """New credit pays what is owed first, whichever meters may draw on it: else a plan for one meter never would."""
+        given = {grant.grant_id: grant}
+        postings, left = spend_free(
+            given,
+            amount_nanos=self.wallet.debt_nanos,
+            destination=debt_account(self.wallet.customer_id),
+            meter_id=grant.meter_ids[0] if grant.meter_ids else None,
+            now_us=self.now_us,
+        )
+        self.wallet = replace(self.wallet, debt_nanos=left)
+        self.grants[grant.grant_id] = given[grant.grant_id]
+        return postings
 
     def take_back(self, grant: Grant) -> None:
         """All that is left of a grant becomes breakage: as expired where its time is over, as voided else."""

@@ -179,7 +179,7 @@ def change(draft: Draft, plan: Plan) -> Draft:
 def _upgrade(draft: Draft, current: Plan, plan: Plan, difference_nanos: int) -> None:
     subscription = draft.live()
     whole_us = subscription.cycle_end_us - subscription.cycle_start_us
-    left_us = max(subscription.cycle_end_us - draft.now_us, 0)
+    left_us = min(max(subscription.cycle_end_us - draft.now_us, 0), whole_us)
     credit = prorate_nanos(max(plan.included_nanos - current.included_nanos, 0), left_us, whole_us)
     due = prorate_cents(difference_nanos, left_us, whole_us)
     if due:

@@ -3,10 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from lava_proxy.core.billing import AfterGrace, Interval, PaymentStatus, Purpose, Rollover
+from lava_proxy.core.entities import Grant, Posting, Transaction, Wallet
+from lava_proxy.core.ids import CustomerId, TransactionId
 from lava_proxy.core.instants import to_datetime
+from lava_proxy.core.journal import REVENUE, debt_account, free_account, move
 from lava_proxy.core.money import format_dollars
+from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.subscriptions import OwnTerms
 from lava_proxy.payments.memory import DECLINES
 from lava_proxy.services.exchange import Ending, Forward
@@ -304,3 +309,43 @@ def test_thirty_calls_at_once_of_a_dollar_each_against_one_of_credit_and_five_of
         assert call is not None
         shop.end(call)
     assert overage(shop, acme) == ("$0.00", "$5.00")
+
+
+def test_what_is_owed_is_paid_from_new_credit_of_a_plan_for_one_meter_too(shop: Shop) -> None:
+    """All $10.00 spent and $2.00 owed: the next cycle's $10.00 pay it, and $8.00 are left."""
+    slug = shop.meter("1")
+    plan, acme = shop.plan("Pro", "10.00", meters=(slug,)), shop.customer("acme")
+    shop.start(acme, plan)
+    owe(shop, acme, "2")
+    assert shop.refusal(acme, "1") == "insufficient_credits"
+    shop.go("2026-02-01T00:10")
+    assert shop.house.credits.balance(acme).debt_nanos == 0
+    assert shop.left(acme) == "$8.00"
+
+
+def owe(shop: Shop, customer: str, amount: str) -> None:
+    """As a call does that came to more than all credit: the credit is spent, and the rest is debt."""
+    house, nanos = shop.house, usd(amount)
+
+    def load(rows: Rows) -> tuple[Grant, ...]:
+        return rows.find(Grant, customer_id=customer)
+
+    def decide(grants: tuple[Grant, ...]) -> Decision[None]:
+        spent = {grant.grant_id: grant for grant in grants}
+        postings: tuple[Posting, ...] = ()
+        for grant in grants:
+            postings += move(free_account(grant.grant_id), REVENUE, grant.free_nanos)
+            spent[grant.grant_id] = replace(grant, free_nanos=0, spent_nanos=grant.spent_nanos + grant.free_nanos)
+        postings += move(debt_account(CustomerId(customer)), REVENUE, nanos)
+        transaction = Transaction(
+            transaction_id=TransactionId("txn_owe"),
+            kind="adjust",
+            key="owe",
+            at_us=shop.clock.at_us,
+            customer_id=CustomerId(customer),
+            postings=postings,
+        )
+        wallet = Wallet(customer_id=CustomerId(customer), debt_nanos=nanos)
+        return Decision(result=None, transactions=(transaction,), rows=(*spent.values(), wallet))
+
+    house.ledger.transact(load, decide).result()
