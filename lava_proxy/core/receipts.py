@@ -20,6 +20,7 @@ from lava_proxy.core.billing import (
 )
 from lava_proxy.core.cycles import DAY_US, boundary
 from lava_proxy.core.drafts import Draft
+from lava_proxy.core.endings import SETTLED, end
 from lava_proxy.core.entities import GrantSource
 from lava_proxy.core.errors import Conflict, Refused
 from lava_proxy.core.gateway import Answer, Outcome
@@ -27,7 +28,7 @@ from lava_proxy.core.journal import funding_account, money_account, move, overag
 from lava_proxy.core.overage_bills import bill_overage
 from lava_proxy.core.plans import price_of
 from lava_proxy.core.renewal import roll_over
-from lava_proxy.core.subscriptions import SETTLED, begin_new_anchor, end, give_cycle_credit, move_to
+from lava_proxy.core.subscriptions import begin_new_anchor, give_cycle_credit, move_to
 
 LEASE_US = 120 * 1_000_000
 """So long one process has for asking; then another may ask under the same key."""

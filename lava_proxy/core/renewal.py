@@ -18,10 +18,11 @@ from lava_proxy.core.billing import (
 )
 from lava_proxy.core.cycles import DAY_US, boundary
 from lava_proxy.core.drafts import Draft
+from lava_proxy.core.endings import SETTLED, end
 from lava_proxy.core.entities import Grant, GrantSource, GrantStatus
 from lava_proxy.core.overage_bills import begin_cycle, bill_overage
 from lava_proxy.core.plans import FREE_PLAN_ID, price_of
-from lava_proxy.core.subscriptions import SETTLED, begin_new_anchor, end, give_cycle_credit, move_to
+from lava_proxy.core.subscriptions import begin_new_anchor, give_cycle_credit, move_to
 
 
 def is_due(subscription: Subscription, *, now_us: int) -> bool:

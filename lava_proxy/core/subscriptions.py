@@ -1,22 +1,20 @@
-"""What a person does to a subscription: start, change, cancel, revoke, pause, resume. Pure: an account in, a draft out.
+"""What a person does to a subscription: start, change, revoke, pause, resume. Pure: an account in, a draft out.
 
 =========  ==================================================================================================
 start      a free plan and a trial begin at once; else the first cycle begins when its payment is in
 upgrade    a dearer plan of the same interval: at once, when the prorated difference is paid; from free to
            paid a new cycle begins when its payment is in
 downgrade  a cheaper plan, or one of another interval: with the next cycle; revocable until then
-cancel     with the cycle's end, revocable; or now, with what is unused paid back
 pause      at once; the cycle stands still, calls are blocked; ``resume`` lets the rest of it run
 =========  ==================================================================================================
 
-What renewing does stands in ``renewal``, what a payment's outcome does in ``receipts``.
+How it ends stands in ``endings``, what renewing does in ``renewal``, what a payment's outcome does in ``receipts``.
 """
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lava_proxy.core.billing import (
-    IN_DOUBT,
     OPEN_PAYMENTS,
     Payment,
     PaymentStatus,
@@ -28,12 +26,13 @@ from lava_proxy.core.billing import (
     SubscriptionStatus,
     TopUp,
 )
-from lava_proxy.core.cycles import DAY_US, boundary, prorate_cents, prorate_nanos, refundable_nanos
+from lava_proxy.core.cycles import DAY_US, boundary, prorate_cents, prorate_nanos
 from lava_proxy.core.drafts import Draft
+from lava_proxy.core.endings import SETTLED, check_no_doubt, existing
 from lava_proxy.core.entities import Grant, GrantSource, GrantStatus
 from lava_proxy.core.errors import Conflict, InvalidInput, Refused
 from lava_proxy.core.ids import PaymentId, SubscriptionId
-from lava_proxy.core.overage_bills import begin_cycle, bill_overage
+from lava_proxy.core.overage_bills import begin_cycle
 from lava_proxy.core.plans import price_of
 
 COOLDOWN_US = 15 * 60 * 1_000_000
@@ -122,10 +121,6 @@ def begin_new_anchor(draft: Draft, plan: Plan, *, payment: Payment | None = None
     return draft
 
 
-SETTLED: dict[str, object] = {"awaiting_payment_id": None, "grace_until_us": None, "is_blocked": False}
-"""No payment for the cycle is missing any more."""
-
-
 def give_cycle_credit(draft: Draft, amount_nanos: int, *, payment: Payment | None) -> None:
     """Credit of this cycle, which ends with it where nothing is carried over."""
     plan, subscription = draft.plan(), draft.live()
@@ -153,7 +148,7 @@ def change(draft: Draft, plan: Plan) -> Draft:
         wanted = [p for p in draft.payments.values() if p.purpose is Purpose.UPGRADE and p.status in OPEN_PAYMENTS]
         if subscription.pending_plan_id is None and not wanted:
             raise InvalidInput(f"plan: the subscription is on {plan.name!r} already", field="plan")
-        _check_no_doubt(draft)
+        check_no_doubt(draft)
         draft.drop_payments(Purpose.UPGRADE)
         draft.change(pending_plan_id=None)
         return draft
@@ -165,11 +160,11 @@ def change(draft: Draft, plan: Plan) -> Draft:
     if is_trial:
         move_to(draft, plan)
     elif not old and new:
-        _check_no_doubt(draft)
+        check_no_doubt(draft)
         draft.drop_payments(Purpose.CYCLE)
         ask_for_new_cycle(draft, plan)
     elif new > old and plan.interval is current.interval:
-        _check_no_doubt(draft)
+        check_no_doubt(draft)
         _upgrade(draft, current, plan, new - old)
     else:
         draft.change(pending_plan_id=plan.plan_id, is_cancelling=False)
@@ -189,93 +184,6 @@ def _upgrade(draft: Draft, current: Plan, plan: Plan, difference_nanos: int) -> 
     give_cycle_credit(draft, credit, payment=None)
 
 
-def cancel(draft: Draft) -> Draft:
-    """End it with the cycle. Again changes nothing.
-
-    Raises:
-        Refused: there is none.
-    """
-    subscription = _existing(draft)
-    if subscription.status is SubscriptionStatus.INCOMPLETE or subscription.awaiting_payment_id is not None:
-        return cancel_now(draft)
-    if subscription.status is SubscriptionStatus.PAUSED:
-        return cancel_now(draft)
-    draft.change(is_cancelling=True, pending_plan_id=None)
-    return draft
-
-
-def cancel_now(draft: Draft) -> Draft:
-    """End it at once, and pay back what is unused of this cycle: by time and by credit, the lesser of both.
-
-    Raises:
-        Refused: there is none, or the outcome of a payment for it is in doubt.
-    """
-    subscription = _existing(draft)
-    _check_no_doubt(draft)
-    if subscription.status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE, SubscriptionStatus.PAUSED):
-        _pay_back_cycle(draft, subscription)
-    end(draft)
-    return draft
-
-
-def _pay_back_cycle(draft: Draft, subscription: Subscription) -> None:
-    """Refunds of what this cycle cost, each by its own grant: what is held for calls in flight counts as used."""
-    whole_us = subscription.cycle_end_us - subscription.cycle_start_us
-    left_us = subscription.left_us
-    if left_us is None:
-        left_us = min(max(subscription.cycle_end_us - draft.now_us, 0), whole_us)
-    for payment in tuple(draft.payments.values()):
-        is_of_cycle = payment.purpose in (Purpose.CYCLE, Purpose.UPGRADE) and payment.cycle == subscription.cycle
-        if not is_of_cycle or payment.subscription_id != subscription.subscription_id or payment.refunded_nanos:
-            continue
-        if payment.status is PaymentStatus.PAID:
-            paid_for_us = subscription.cycle_end_us - payment.created_us
-            is_part = payment.purpose is Purpose.UPGRADE and 0 < paid_for_us < whole_us
-            span_us = paid_for_us if is_part else whole_us
-            pay_back(draft, payment, left_us=min(left_us, span_us), whole_us=span_us)
-
-
-def pay_back(draft: Draft, payment: Payment, *, left_us: int, whole_us: int) -> int:
-    """Refund the unused part of one payment, and take its credit back; gives the amount.
-
-    Cycle credit goes with all that is left of it; of other credit that part goes for which money goes back.
-    """
-    grant = draft.grants.get(payment.grant_id) if payment.grant_id else None
-    unused = grant.free_nanos if grant is not None and grant.status is GrantStatus.ACTIVE else 0
-    granted = payment.credit_nanos if payment.grant_id else 0
-    amount = refundable_nanos(
-        payment.amount_nanos, unused_nanos=unused, granted_nanos=granted, left_us=left_us, whole_us=whole_us
-    )
-    if grant is not None and unused:
-        draft.take_back(grant)
-    if amount:
-        draft.payments[payment.payment_id] = replace(payment, refunded_nanos=payment.refunded_nanos + amount)
-        draft.owe(Purpose.REFUND, amount, refund_of=payment.payment_id, cycle=payment.cycle)
-    return amount
-
-
-def end(draft: Draft) -> None:
-    """The subscription is over: overage is collected, cycle credit lapses, bundles that roll over stay."""
-    bill_overage(draft)
-    draft.drop_payments(Purpose.CYCLE, Purpose.UPGRADE, Purpose.TOP_UP)
-    for grant in tuple(draft.grants.values()):
-        if grant.source is GrantSource.CYCLE:
-            draft.take_back(grant)
-    subscription = draft.change(
-        status=SubscriptionStatus.CANCELLED,
-        ended_us=draft.now_us,
-        left_us=None,
-        due_us=None,
-        pending_plan_id=None,
-        is_cancelling=False,
-        **SETTLED,
-    )
-    rule = draft.rules.get(subscription.subscription_id)
-    if rule is not None:
-        draft.rules[rule.subject] = replace(rule, is_on=False, reason="the subscription has ended")
-    draft.tell("subscription.ended", subscription.subscription_id, plan_id=subscription.plan_id)
-
-
 def pause(draft: Draft) -> Draft:
     """Stop the clock of a running subscription; its calls are blocked.
 
@@ -283,7 +191,7 @@ def pause(draft: Draft) -> Draft:
         Refused: it is not running, or it awaits a payment.
     """
     subscription = _running(draft)
-    _check_no_doubt(draft)
+    check_no_doubt(draft)
     draft.drop_payments(Purpose.UPGRADE)
     _re_date(draft, subscription.cycle_end_us, None)
     draft.change(
@@ -299,7 +207,7 @@ def resume(draft: Draft) -> Draft:
     Raises:
         Refused: there is nothing to resume.
     """
-    subscription = _existing(draft)
+    subscription = existing(draft)
     if subscription.status is SubscriptionStatus.PAUSED:
         return _run_on(draft, subscription)
     if subscription.is_cancelling or subscription.pending_plan_id is not None:
@@ -370,16 +278,8 @@ def _is_of_plan(grant: Grant) -> bool:
     return grant.source in (GrantSource.CYCLE, GrantSource.BUNDLE, GrantSource.TOP_UP)
 
 
-def _existing(draft: Draft) -> Subscription:
-    if draft.subscription is None:
-        raise Refused(
-            "The customer has no subscription.", hint="`lava subscriptions start CUSTOMER --plan PLAN` starts one."
-        )
-    return draft.subscription
-
-
 def _running(draft: Draft) -> Subscription:
-    subscription = _existing(draft)
+    subscription = existing(draft)
     if subscription.status not in _RUNNING:
         raise Refused(f"The subscription is {subscription.status.value}.")
     if subscription.awaiting_payment_id is not None:
@@ -403,18 +303,6 @@ def move_to(draft: Draft, plan: Plan) -> None:
         bundle_id = plan.top_up_bundle_id
         changed = replace(rule, bundle_id=bundle_id) if bundle_id else replace(rule, is_on=False)
         draft.rules[rule.subject] = changed
-
-
-def _check_no_doubt(draft: Draft) -> None:
-    """
-    Raises:
-        Refused: nobody knows yet whether a payment for the subscription was made.
-    """
-    subscription = draft.live()
-    for payment in draft.payments.values():
-        is_of_it = payment.subscription_id == subscription.subscription_id
-        if is_of_it and payment.purpose in (Purpose.CYCLE, Purpose.UPGRADE) and payment.status in IN_DOUBT:
-            raise Refused(f"Nobody knows yet whether the payment {payment.payment_id} was made.")
 
 
 def _check_active(draft: Draft) -> None:

@@ -18,6 +18,7 @@ from lava_proxy.core.billing import (
 )
 from lava_proxy.core.cycles import CENT_NANOS, WHOLE_NANOS
 from lava_proxy.core.drafts import Draft
+from lava_proxy.core.endings import cancel, cancel_now, pay_back
 from lava_proxy.core.entities import Customer, Grant, GrantSource
 from lava_proxy.core.errors import InvalidInput, NotFound, Refused
 from lava_proxy.core.plans import load_plan
@@ -149,7 +150,7 @@ class Subscriptions:
         Raises:
             CustomerNotFound, Refused
         """
-        change = rules.cancel_now if now else rules.cancel
+        change = cancel_now if now else cancel
         return self._do("subscription.cancel", customer, (now,), _alone(change), asked)
 
     def pause(self, customer: str, *, asked: Asked) -> Answer[Effects]:
@@ -204,7 +205,7 @@ class Subscriptions:
                 raise Refused(
                     f"The payment {payment_id} is {found.status.value} or was refunded: nothing can be paid back."
                 )
-            if found.grant_id is None or not rules.pay_back(draft, found, left_us=1, whole_us=1):
+            if found.grant_id is None or not pay_back(draft, found, left_us=1, whole_us=1):
                 raise Refused(f"Nothing of what the payment {payment_id} bought is left.")
 
         return self._do("payment.refund", payment.customer_id, (payment_id,), rule, asked)
