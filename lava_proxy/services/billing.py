@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.billing import Payment, PaymentStatus, Purpose, Subscription
+from lava_proxy.core.cycles import boundary
 from lava_proxy.core.drafts import Account, BillingStamp, Draft, load_account
 from lava_proxy.core.entities import AuditEntry, Entity
 from lava_proxy.core.errors import Conflict, InvalidInput
@@ -165,8 +167,14 @@ def effects_of(draft: Draft) -> Effects:
 
 
 def _next(draft: Draft) -> tuple[int | None, int | None]:
-    """When it is renewed next, and for how much."""
+    """When it is renewed next, and for how much; of a cycle that begins when it is paid: as if that were now."""
     subscription = draft.subscription
+    for payment in draft.payments.values():
+        is_new = payment.payment_id not in {p.payment_id for p in draft.account.payments}
+        if is_new and payment.purpose is Purpose.CYCLE and subscription is not None and payment.plan_id is not None:
+            plan = draft.plans[payment.plan_id]
+            on_it = replace(subscription, plan_id=plan.plan_id)
+            return boundary(draft.now_us, plan.interval, 1), price_of(plan, on_it)
     if subscription is None or subscription.due_us is None or subscription.is_cancelling:
         return None, None
     plan = draft.plans[subscription.pending_plan_id or subscription.plan_id]

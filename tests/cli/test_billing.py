@@ -66,6 +66,7 @@ def test_a_preview_writes_nothing_and_its_quote_does_exactly_that(shop: Lava, ho
     seen = shop("subscriptions", "start", "acme", "--plan", "Small", "--preview", "--json").document
     assert dump(home) == before
     assert (seen["due_now"], seen["credit_to_come"]) == ("10.0000000000", "10.0000000000")
+    assert (seen["next_amount"], seen["next_renewal_at"] > seen["as_of"]) == ("10.0000000000", True)
     done = shop("subscriptions", "start", "acme", "--plan", "Small", "--quote", seen["quote"], "--json").document
     assert (done["due_now"], done["as_of"]) == (seen["due_now"], seen["as_of"])
     assert done["state"] == "incomplete"
