@@ -200,6 +200,8 @@ class Settings(BaseSettings):
 
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     """How the ledger is written. `FULL` survives the loss of power, `NORMAL` the death of the process only."""
+    park_seconds: int = Field(default=0, ge=0, le=120)
+    """How long a call that would be refused for want of credit waits for a top-up on its way. 0: not at all."""
     fail_open: bool = False
     """When the ledger cannot be written: let calls pass after noting them in a spool file. Off: refuse them with 503."""
     drain_seconds: int = Field(default=30, ge=0)

@@ -21,11 +21,13 @@ from lava_proxy.core.ports import Clock, IdSource, Ledger
 from lava_proxy.settings import Home, Settings
 
 if TYPE_CHECKING:  # what a command does not touch is not imported either
+    from lava_proxy.core.gateway import PaymentGateway
     from lava_proxy.core.verify import Report
     from lava_proxy.dialects.base import Dialect
     from lava_proxy.prices import PriceBook
     from lava_proxy.providers import ProviderIndex
     from lava_proxy.services.backups import Restored
+    from lava_proxy.services.billing import BillingDesk
     from lava_proxy.services.budgets import Budgets
     from lava_proxy.services.calls import Calls
     from lava_proxy.services.credits import Credits
@@ -35,12 +37,16 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
     from lava_proxy.services.outbox import OutboxDesk
+    from lava_proxy.services.payments import Payments
+    from lava_proxy.services.plans import Plans
     from lava_proxy.services.quotes import Quotes
     from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
     from lava_proxy.services.simulation import Simulations
     from lava_proxy.services.spool import Spool, SpoolBooking
+    from lava_proxy.services.subscriptions import Subscriptions
+    from lava_proxy.services.ticking import Ticking
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
     from lava_proxy.services.usage_records import UsageRecords
@@ -171,6 +177,43 @@ class House(Annex):
         return Credits(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
+    def gateway(self) -> "PaymentGateway":
+        """Who takes money in."""
+        from lava_proxy.payments.manual import ManualGateway
+
+        return ManualGateway()
+
+    @cached_property
+    def billing(self) -> "BillingDesk":
+        from lava_proxy.services.billing import BillingDesk
+
+        return BillingDesk(ledger=self.ledger, clock=self.clock, ids=self.ids, gateway_name=self.gateway.name)
+
+    @cached_property
+    def plans(self) -> "Plans":
+        from lava_proxy.services.plans import Plans
+
+        return Plans(desk=self.billing)
+
+    @cached_property
+    def subscriptions(self) -> "Subscriptions":
+        from lava_proxy.services.subscriptions import Subscriptions
+
+        return Subscriptions(desk=self.billing)
+
+    @cached_property
+    def payments(self) -> "Payments":
+        from lava_proxy.services.payments import Payments
+
+        return Payments(desk=self.billing, gateway=self.gateway)
+
+    @cached_property
+    def ticking(self) -> "Ticking":
+        from lava_proxy.services.ticking import Ticking
+
+        return Ticking(desk=self.billing, payments=self.payments)
+
+    @cached_property
     def requests(self) -> "Requests":
         from lava_proxy.services.requests import Requests
 
@@ -277,6 +320,13 @@ class House(Annex):
             Chore(name="retry settlements", every_seconds=1, do=calls.retry_unsettled),
             Chore(name="sweep holds", every_seconds=sweep_seconds, do=self.recovery(instance_id, calls.is_open).sweep),
             Chore(name="expire credit", every_seconds=60, do=self.credits.expire_due),
+            Chore(name="renew and collect", every_seconds=1, do=self.ticking.tick, waits_for_others=True),
+            Chore(
+                name="look at top-ups",
+                every_seconds=60,
+                do=lambda: self.ticking.tick(all_rules=True),
+                waits_for_others=True,
+            ),
             Chore(name="note dead processes", every_seconds=60, do=self.instances.bury_dead),
             Chore(name="book the spool", every_seconds=5, do=self.spool_booking(spool).book_all),
         ]

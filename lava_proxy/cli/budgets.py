@@ -192,7 +192,7 @@ def _with_limit(terms: "BudgetTerms", text: str, burst: str | None, period: str 
 
 
 def _show(house: "House", budget: "Budget", json: bool) -> None:
-    from lava_proxy.core.cycles import period_end_us
+    from lava_proxy.core.periods import period_end_us
     from lava_proxy.services.budgets import budget_document
 
     out = output(house, json)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.billing import Terms
 from lava_proxy.core.budgets import NOTHING_RESERVED, Caller, Need, Reserved, load_budgets, load_gate, reserve
-from lava_proxy.core.cycles import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -22,7 +22,6 @@ from lava_proxy.core.entities import (
     Entity,
     Event,
     Grant,
-    GrantAllocation,
     Hold,
     Key,
     MeterVersion,
@@ -40,6 +39,8 @@ from lava_proxy.core.money import round_up
 from lava_proxy.core.option_ceiling import Limits, ceiling_with_options
 from lava_proxy.core.option_rating import reservable_micros
 from lava_proxy.core.option_terms import terms_of
+from lava_proxy.core.overage import hold_overage, refused_for_credit, room_nanos
+from lava_proxy.core.periods import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import charge_ceiling
 from lava_proxy.core.wallet import Moved, available_nanos, draw_down_order, hold_credit
@@ -126,6 +127,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     cycle: str = ""
     allowance: Counter | None = None
     budgets: tuple[Budget, ...] = ()
+    terms: Terms | None = None
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
@@ -150,6 +152,7 @@ def load_admission(rows: Rows, asked: Asked) -> Loaded:
         cycle=cycle,
         allowance=load_allowance(rows, version, customer_id, cycle) if cycle else None,
         budgets=_budgets(rows, asked, identity),
+        terms=rows.get(Terms, customer_id) if customer_id else None,
     )
 
 
@@ -172,6 +175,8 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     identity = loaded.identity
     if isinstance(identity, Denial):
         return Decision(result=identity)
+    if loaded.terms is not None and loaded.terms.block:
+        return Decision(result=_blocked(loaded.terms, identity))
     quoted = _quoted_charge(loaded, identity)
     if isinstance(quoted, Denial):
         return Decision(result=quoted)
@@ -182,8 +187,9 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
     customer, made = _customer(loaded, identity)
     credit = _hold_credit(loaded, identity, customer, amount)
     if isinstance(credit, Denial):
-        return Decision(result=credit, rows=made)
-    hold = _hold(loaded, identity, customer, quoted, credit.allocations, reserved.allocations)
+        return Decision(result=credit, rows=(*made, *refused_for_credit(loaded.terms, amount)))
+    hold = _hold(loaded, identity, customer, quoted, credit, reserved.allocations)
+    terms = (hold_overage(loaded.terms, hold.overage_nanos),) if loaded.terms and hold.overage_nanos else ()
     transaction = Transaction(
         transaction_id=loaded.asked.transaction_id,
         kind="hold",
@@ -200,6 +206,7 @@ def admit(loaded: Loaded) -> Decision[Admitted | Denial]:
         rows=(
             *made,
             *credit.grants,
+            *terms,
             *reserved.budgets,
             *_set_aside(loaded, customer, quoted.free_micros),
             hold,
@@ -316,21 +323,38 @@ def _hold_credit(loaded: Loaded, identity: Identity, customer: Customer | None, 
     wallet = loaded.wallet or Wallet(customer_id=customer.customer_id)
     meter_id = identity.meter.meter.meter_id
     available = available_nanos(loaded.grants, wallet, meter_id=meter_id, now_us=loaded.asked.now_us)
-    if amount > available:
+    if amount > available and amount > available + room_nanos(loaded.terms, wallet, meter_id=meter_id):
         return _insufficient(loaded, identity, customer, amount, available)
-    moved = hold_credit(loaded.grants, wallet, amount_nanos=amount, meter_id=meter_id, now_us=loaded.asked.now_us)
-    assert not moved.left_nanos, moved
-    return moved
+    return hold_credit(loaded.grants, wallet, amount_nanos=amount, meter_id=meter_id, now_us=loaded.asked.now_us)
+
+
+def _blocked(terms: Terms, identity: Identity) -> Denial:
+    is_paused = terms.block == "subscription_paused"
+    return Denial(
+        code=terms.block,
+        message="The subscription is paused." if is_paused else "A payment for the subscription is overdue.",
+        customer_id=terms.customer_id,
+        run_id=identity.run.run_id if identity.run else None,
+    )
 
 
 def _insufficient(loaded: Loaded, identity: Identity, customer: Customer, needed: int, available: int) -> Denial:
     usable = draw_down_order(loaded.grants, meter_id=identity.meter.meter.meter_id, now_us=loaded.asked.now_us)
     held = sum(g.held_nanos for g in usable)
     reason = "held_by_calls_in_flight" if held and available + held >= needed else "spent"
+    wallet = loaded.wallet or Wallet(customer_id=customer.customer_id)
+    room = room_nanos(loaded.terms, wallet, meter_id=identity.meter.meter.meter_id)
+    overage = (("overage_left_nanos", room),) if loaded.terms and loaded.terms.overage_limit_nanos else ()
     return Denial(
         code="insufficient_credits",
         message="There is not enough credit." if reason == "spent" else "The credit is set aside for calls in flight.",
-        details=(("reason", reason), ("needed_nanos", needed), ("available_nanos", available), ("held_nanos", held)),
+        details=(
+            ("reason", reason),
+            ("needed_nanos", needed),
+            ("available_nanos", available),
+            ("held_nanos", held),
+            *overage,
+        ),
         customer_id=customer.customer_id,
         run_id=identity.run.run_id if identity.run else None,
     )
@@ -358,7 +382,7 @@ def _hold(
     identity: Identity,
     customer: Customer | None,
     quoted: _Quoted,
-    grants: tuple[GrantAllocation, ...],
+    credit: Moved,
     budgets: tuple[BudgetAllocation, ...],
 ) -> Hold:
     asked = loaded.asked
@@ -377,8 +401,9 @@ def _hold(
         billed=customer is not None,
         amount_nanos=quoted.amount_nanos,
         cost_quote_nanos=None if asked.cost is None else round_up(asked.cost),
-        grants=grants,
+        grants=credit.allocations,
         budgets=budgets,
+        overage_nanos=credit.left_nanos,
         request=asked.request,
         quote=asked.quote_note,
         created_us=asked.now_us,

@@ -1,11 +1,11 @@
 """A budget's terms as people write them."""
 
 from lava_proxy.core.budgets import EACH
-from lava_proxy.core.cycles import PERIODS
 from lava_proxy.core.entities import BudgetMeasure
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.metadata import read_metadata
 from lava_proxy.core.money import parse_amount
+from lava_proxy.core.periods import PERIODS
 
 REQUESTS_MAX = 10**12
 RATE_MAX = 10**6

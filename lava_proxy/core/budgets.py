@@ -17,10 +17,11 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.cycles import period_end_us, period_start_us
+from lava_proxy.core.billing import Terms
 from lava_proxy.core.entities import Budget, BudgetAllocation, BudgetMeasure, HomeFact
 from lava_proxy.core.ids import BudgetId, CustomerId, KeyId, Metadata, RunId
 from lava_proxy.core.instants import format_instant
+from lava_proxy.core.periods import period_end_us, period_start_us
 from lava_proxy.core.ports import Rows
 
 GATE_FACT = "budget_subjects"
@@ -74,8 +75,8 @@ def subject_kind(subject: str) -> str:
 
 def find_plan(rows: Rows, customer_id: CustomerId | None) -> str | None:
     """The plan that a customer is on."""
-    del rows, customer_id
-    return None
+    terms = rows.get(Terms, customer_id) if customer_id else None
+    return terms.plan_id if terms is not None else None
 
 
 def load_gate(rows: Rows) -> HomeFact | None:

@@ -1,74 +1,80 @@
-"""Where a cycle begins: of a customer's counters and allowances, and of budgets' periods. All in UTC."""
+"""When cycles begin and end, and what a part of one is worth: whole intervals from an anchor, in UTC, in whole numbers.
 
-from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
+A month that has no such day ends on its last one; the anchor keeps its own day, so that 31 January is followed by
+28 February and then by 31 March.
+"""
 
-from lava_proxy.core.entities import Counter, CounterReset, MeterVersion
-from lava_proxy.core.ids import CustomerId
-from lava_proxy.core.instants import format_instant, from_datetime, to_datetime
-from lava_proxy.core.ports import Rows
+from calendar import monthrange
 
-FREE = "free:"
-"""Before the cycle of a counter of free units."""
-DAY_US = 86_400 * 1_000_000
-PERIODS = ("day", "week", "month", "total")
+from lava_proxy.core.billing import Interval
+from lava_proxy.core.instants import SECOND_US, from_datetime, to_datetime
+from lava_proxy.core.money import NANOS_PER_DOLLAR
+
+DAY_US = 86_400 * SECOND_US
+CENT_NANOS = NANOS_PER_DOLLAR // 100
+PERCENT_NANOS = 1_000_000_000
+WHOLE_NANOS = 100 * PERCENT_NANOS
+"""All of something, in nano-percent."""
+
+_DAYS = {Interval.DAY: 1, Interval.WEEK: 7}
+_MONTHS = {Interval.MONTH: 1, Interval.YEAR: 12}
 
 
-def cycle_start_us(rows: Rows, customer_id: CustomerId | None, at_us: int) -> int:
-    """The first instant of the customer's billing cycle; without a plan, of the calendar month."""
-    del rows, customer_id
-    return period_start_us("month", at_us)
+def boundary(anchor_us: int, interval: Interval, count: int) -> int:
+    """The instant ``count`` intervals after the anchor.
 
-
-def period_start_us(period: str, at_us: int) -> int:
-    """The first instant of the day, the week (from Monday) or the month; 0 for ``total``, which has no end.
-
-    >>> format_instant(period_start_us("week", 1_790_000_000_000_000))
-    '2026-09-21T00:00:00.000000Z'
+    >>> from lava_proxy.core.instants import format_instant
+    >>> format_instant(boundary(1769871600_000_000, Interval.MONTH, 1))  # from 2026-01-31T15:00
+    '2026-02-28T15:00:00.000000Z'
     """
-    return 0 if period == "total" else _start_of(period, at_us // DAY_US)
+    if interval in _DAYS:
+        return anchor_us + count * _DAYS[interval] * DAY_US
+    anchor = to_datetime(anchor_us)
+    years, month = divmod(anchor.month - 1 + count * _MONTHS[interval], 12)
+    year = anchor.year + years
+    day = min(anchor.day, monthrange(year, month + 1)[1])
+    return from_datetime(anchor.replace(year=year, month=month + 1, day=day))
 
 
-@lru_cache(maxsize=256)
-def _start_of(period: str, day_number: int) -> int:
-    """The same by the day, counted from the epoch: calls of one day share it."""
-    day = to_datetime(day_number * DAY_US).date()
-    if period == "week":
-        day -= timedelta(days=day.weekday())
-    elif period == "month":
-        day = day.replace(day=1)
-    return from_datetime(datetime.combine(day, time(), tzinfo=UTC))
+def prorate_cents(amount_nanos: int, part_us: int, whole_us: int) -> int:
+    """The part of a price, to the cent, a half up: what is due.
+
+    >>> prorate_cents(10_000_000_000, 1, 3)
+    3330000000
+    """
+    assert 0 <= part_us <= whole_us and whole_us > 0, (part_us, whole_us)
+    cents = (2 * amount_nanos * part_us + whole_us * CENT_NANOS) // (2 * whole_us * CENT_NANOS)
+    return cents * CENT_NANOS
 
 
-def period_end_us(period: str, start_us: int) -> int | None:
-    """The first instant after a period that begins at ``start_us``; ``None`` where it has no end."""
-    if period == "total":
-        return None
-    days = {"day": 1, "week": 7, "month": 31}[period]
-    start = to_datetime(start_us)
-    end = start + timedelta(days=days)
-    return from_datetime(end.replace(day=1) if period == "month" else end)
+def prorate_nanos(amount_nanos: int, part_us: int, whole_us: int) -> int:
+    """The part of an amount of credit, down to the nano."""
+    assert 0 <= part_us <= whole_us and whole_us > 0, (part_us, whole_us)
+    return amount_nanos * part_us // whole_us
 
 
-def cycle_key(version: MeterVersion, rows: Rows, customer_id: CustomerId | None, at_us: int) -> str:
-    """The cycle of a call on this meter; ``""`` where it counts nothing by cycle."""
-    options = version.options
-    if version.reset is CounterReset.NEVER and (options is None or not options.allowance):
-        return ""
-    return _key_of(cycle_start_us(rows, customer_id, at_us))
+def refundable_nanos(paid_nanos: int, *, unused_nanos: int, granted_nanos: int, left_us: int, whole_us: int) -> int:
+    """What is paid back of a payment, down to the cent: the unused part of its credit or of its time, the lesser one."""
+    by_time = paid_nanos * left_us // whole_us
+    by_credit = paid_nanos * unused_nanos // granted_nanos if granted_nanos else by_time
+    return min(by_time, by_credit) // CENT_NANOS * CENT_NANOS
 
 
-_key_of = lru_cache(maxsize=256)(format_instant)
+def discounted(amount_nanos: int, discount_nanos: int) -> int:
+    """A price less a percentage, to the cent, a half up.
+
+    >>> discounted(20_000_000_000, 25 * PERCENT_NANOS)
+    15000000000
+    """
+    return prorate_cents(amount_nanos, WHOLE_NANOS - discount_nanos, WHOLE_NANOS)
 
 
-def counter_cycle(version: MeterVersion, cycle: str) -> str:
-    """The cycle in the key of the counter of the meter's tiers."""
-    return cycle if version.reset is CounterReset.CYCLE else ""
+def marked_up_cents(amount_nanos: int, markup_nanos: int) -> int:
+    """An amount with a percentage on top, to the cent, a half up."""
+    numerator, denominator = amount_nanos * (WHOLE_NANOS + markup_nanos), WHOLE_NANOS * CENT_NANOS
+    return (2 * numerator + denominator) // (2 * denominator) * CENT_NANOS
 
 
-def load_allowance(rows: Rows, version: MeterVersion, customer_id: CustomerId | None, cycle: str) -> Counter | None:
-    """The free units that a customer has used of this cycle; ``None`` where the meter gives none."""
-    if version.options is None or not version.options.allowance or not cycle:
-        return None
-    found = rows.get(Counter, customer_id or "", version.meter_id, FREE + cycle)
-    return found or Counter(customer_id=customer_id or "", meter_id=version.meter_id, cycle=FREE + cycle)
+def before_markup(amount_nanos: int, markup_nanos: int) -> int:
+    """The most that comes to no more than ``amount_nanos`` with a percentage on top."""
+    return amount_nanos * WHOLE_NANOS // (WHOLE_NANOS + markup_nanos)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from msgspec import Struct
 
 from lava_proxy.core.alert_rows import Alert, AlertRule, AlertState, Destination
+from lava_proxy.core.billing import Bundle, Payment, Plan, Subscription, Terms, TopUp
 from lava_proxy.core.ids import (
     BudgetId,
     CustomerId,
@@ -337,6 +338,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     """The quoted cost; ``None`` where the price is unknown."""
     grants: tuple[GrantAllocation, ...] = ()
     budgets: tuple[BudgetAllocation, ...] = ()
+    overage_nanos: int = 0
+    """The part that no grant covers and the plan's overage does."""
     state: HoldState = HoldState.IN_FLIGHT
     request: RequestHead
     quote: str = ""
@@ -347,8 +350,9 @@ class Hold(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         assert self.amount_nanos >= 0, self
-        assert (
-            self.customer_id is None or not self.billed or sum(g.amount_nanos for g in self.grants) == self.amount_nanos
+        covered = sum(g.amount_nanos for g in self.grants) + self.overage_nanos
+        assert self.overage_nanos >= 0 and (
+            self.customer_id is None or not self.billed or covered == self.amount_nanos
         ), self
 
 
@@ -549,4 +553,10 @@ Entity = (
     | AlertState
     | Alert
     | Destination
+    | Plan
+    | Bundle
+    | Subscription
+    | Payment
+    | TopUp
+    | Terms
 )

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from lava_proxy.core.billing import Terms
 from lava_proxy.core.entities import (
     Customer,
     CustomerStatus,
@@ -203,6 +204,7 @@ def _choose_meter(
         (MeterRule.RUN, run.meter_id if run else None),
         (MeterRule.KEY, key.meter_ids[0] if key and key.meter_ids else None),
         (MeterRule.CUSTOMER, customer.meter_id if customer else None),
+        (MeterRule.PLAN, _only_linked(rows, customer)),
         (MeterRule.HOME_DEFAULT, _home_default(rows)),
     ]
     for rule, meter_id in wanted:
@@ -210,6 +212,12 @@ def _choose_meter(
         if meter is not None and meter.status is MeterStatus.ACTIVE:
             return _choice(rows, meter, rule)
     return MeterChoice(meter=AT_COST, version=AT_COST_VERSION, rule=MeterRule.AT_COST)
+
+
+def _only_linked(rows: Rows, customer: Customer | None) -> MeterId | None:
+    """The one meter of the customer's plan, where it has one."""
+    terms = rows.get(Terms, customer.customer_id) if customer else None
+    return terms.meter_ids[0] if terms and len(terms.meter_ids) == 1 else None
 
 
 def _home_default(rows: Rows) -> MeterId | None:

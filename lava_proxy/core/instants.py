@@ -81,6 +81,17 @@ def parse_expiry(text: str, *, now_us: int, zone: tzinfo, field: str = "expires_
     return instant_us
 
 
+def parse_at(text: str, *, now_us: int, zone: tzinfo, field: str = "at") -> int:
+    """An instant: a span from now on, a date (its beginning), or RFC 3339.
+
+    Raises:
+        InvalidInput: the text is none of these, or no such day exists.
+    """
+    if _SPAN.fullmatch(text.strip()):
+        return now_us + parse_span(text, field=field)
+    return _parse_bound(text, now_us, zone, field, days_on=0)
+
+
 def _parse_bound(text: str, now_us: int, zone: tzinfo, field: str, *, days_on: int) -> int:
     text = text.strip()
     if _SPAN.fullmatch(text):

@@ -7,7 +7,9 @@ Accounts are names. Credit lives in two accounts per grant; everything else is a
 ``grant:<id>:held``    credit set aside for calls in flight
 ``debt:<customer>``    what a customer owes beyond all credit (its balance is negative while they owe)
 ``overage:<customer>`` charges beyond the credit that a plan allowed
-``funding:<source>``   where credit came from: manual, promo, …
+``funding:<source>``   where credit came from: manual, promo, cycle, …; ``overage``: what clears paid overage
+``money:<gateway>``    money that came in from customers, less what went back
+``sales:<purpose>``    what it was paid for: cycle, upgrade, bundle, top_up, overage, minimum
 ``revenue``            charges
 ``breakage``           credit that expired, or was voided
 ``provider:<id>``      what we owe a provider
@@ -45,6 +47,18 @@ def held_account(grant_id: GrantId) -> str:
 
 def debt_account(customer_id: CustomerId) -> str:
     return f"debt:{customer_id}"
+
+
+def overage_account(customer_id: CustomerId) -> str:
+    return f"overage:{customer_id}"
+
+
+def money_account(gateway: str) -> str:
+    return f"money:{gateway}"
+
+
+def sales_account(purpose: str) -> str:
+    return f"sales:{purpose}"
 
 
 def funding_account(source: str) -> str:

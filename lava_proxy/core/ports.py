@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from lava_proxy.core.billing import Payment, Subscription
 from lava_proxy.core.entities import (
     Customer,
     Delivery,
@@ -34,7 +35,8 @@ class Rows(Protocol):
         Customer.reference_id · Meter.slug · Meter.status · MeterVersion.meter_id · Grant.customer_id (open ones: free + held > 0)
         · Budget.subject (not ended) · Hold.request_id, .state, .customer_id (open ones) · Key.customer_id, .run_id · Counter.customer_id
         · RequestRecord.caller_request_id · Instance.ended_us · Event.event_id, .key
-        · AlertRule.status · AlertState.rule_id · Destination.status.
+        · AlertRule.status · AlertState.rule_id · Destination.status · Plan.name · Bundle.plan_id · Subscription.customer_id (not
+        cancelled) · Payment.customer_id · TopUp.customer_id · Terms.needs_look (1 only).
         """
 
 
@@ -182,6 +184,9 @@ class Books(Protocol):
 
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """Entries in sequence order, each with its postings; streams, whatever the length."""
+
+    def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
+        """Those about which something is to be done by then, the longest due first."""
 
     def rows[T: Entity](self, kind: type[T]) -> Iterator[T]:
         """Every row of a kind in primary-key order; streams."""

@@ -9,8 +9,8 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.billing import Terms
 from lava_proxy.core.budgets import corrected, released, spent_on
-from lava_proxy.core.cycles import counter_cycle, load_allowance
 from lava_proxy.core.entities import (
     Budget,
     BudgetAllocation,
@@ -35,6 +35,8 @@ from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_with_carry
 from lava_proxy.core.option_rating import Consumed, charge_usage
 from lava_proxy.core.option_terms import terms_of
+from lava_proxy.core.overage import noticed, release_overage, room_nanos, use_overage
+from lava_proxy.core.periods import counter_cycle, load_allowance
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage
@@ -91,6 +93,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...]
     allowance: Counter | None = None
     """The free units of the hold's cycle, where the meter gives any."""
+    terms: Terms | None = None
 
 
 def load_holding(rows: Rows, hold_id: HoldId) -> Holding | None:
@@ -114,6 +117,7 @@ def load_holding(rows: Rows, hold_id: HoldId) -> Holding | None:
         wallet=rows.get(Wallet, hold.customer_id) if hold.customer_id else None,
         budgets=tuple(b for a in hold.budgets if (b := rows.get(Budget, a.budget_id))),
         allowance=load_allowance(rows, version, hold.customer_id, hold.cycle) if version.options is not None else None,
+        terms=rows.get(Terms, hold.customer_id) if hold.customer_id else None,
     )
 
 
@@ -286,21 +290,24 @@ def _resolve(
     charge = resolution.charge.nanos
     grants = {g.grant_id: g for g in holding.grants}
     covered = min(charge, hold.amount_nanos) if hold.billed else 0
-    postings = resolve_allocations(grants, hold.grants, spend_nanos=covered, destination=REVENUE, now_us=stamp.now_us)
-    more, wallet, uncovered = _draw(holding, grants, charge - covered, stamp.now_us)
+    by_credit = min(covered, hold.amount_nanos - hold.overage_nanos)
+    postings = resolve_allocations(grants, hold.grants, spend_nanos=by_credit, destination=REVENUE, now_us=stamp.now_us)
+    beyond, terms = release_overage(holding.terms, hold, covered - by_credit)
+    more, wallet, terms, uncovered = _draw(holding, grants, terms, charge - covered, stamp.now_us)
     if charge > hold.amount_nanos:
         measured = _flagged(measured, ("over_hold",))
     record = _record(holding, resolution, measured, stamp, uncovered)
     rows: tuple[Entity, ...] = (
         *_changed(holding.grants, grants),
         *_changed_wallet(holding.wallet, wallet),
+        *_changed_terms(holding, terms, grants, wallet, stamp.now_us),
         *_release_budgets(holding, resolution),
         *_release_allowance(holding, resolution),
         *extra,
         replace(hold, state=resolution.state, resolved_us=stamp.now_us),
     )
     return _written(
-        holding, resolution, stamp, record, (*postings, *more, *_cost(hold, resolution.cost_nanos or 0)), rows
+        holding, resolution, stamp, record, (*postings, *beyond, *more, *_cost(hold, resolution.cost_nanos or 0)), rows
     )
 
 
@@ -312,13 +319,19 @@ def _correct(
     assert before is not None, holding.hold
     grants = {g.grant_id: g for g in holding.grants}
     difference = resolution.charge.nanos - before.charge_nanos
-    back = _pay_back(grants, holding.hold, max(-difference, 0), stamp.now_us)
-    more, wallet, uncovered = _draw(holding, grants, max(difference, 0), stamp.now_us)
+    back_overage = min(max(-difference, 0), holding.hold.overage_nanos)
+    back = _pay_back(grants, holding.hold, max(-difference, 0) - back_overage, stamp.now_us)
+    terms = holding.terms
+    if terms is not None and back_overage:
+        lessened, terms = use_overage(terms, -back_overage)
+        back = (*lessened, *back)
+    more, wallet, terms, uncovered = _draw(holding, grants, terms, max(difference, 0), stamp.now_us)
     cost = _cost(holding.hold, (resolution.cost_nanos or 0) - (before.cost_nanos or 0))
     record = _record(holding, resolution, measured, stamp, uncovered)
     rows: tuple[Entity, ...] = (
         *_changed(holding.grants, grants),
         *_changed_wallet(holding.wallet, wallet),
+        *_changed_terms(holding, terms, grants, wallet, stamp.now_us),
         *_correct_budgets(holding, before, resolution),
         *extra,
         replace(holding.hold, state=resolution.state, resolved_us=stamp.now_us),
@@ -327,21 +340,25 @@ def _correct(
 
 
 def _draw(
-    holding: Holding, grants: dict[GrantId, Grant], amount_nanos: int, now_us: int
-) -> tuple[tuple[Posting, ...], Wallet | None, int]:
-    """Charge beyond the hold from free credit, then as debt; and let released credit pay older debt."""
+    holding: Holding, grants: dict[GrantId, Grant], terms: Terms | None, amount_nanos: int, now_us: int
+) -> tuple[tuple[Posting, ...], Wallet | None, Terms | None, int]:
+    """Charge beyond the hold from free credit, then from overage, then as debt; and let released credit pay older debt."""
     customer_id = holding.hold.customer_id
     if customer_id is None:
-        return (), None, 0
+        return (), None, None, 0
     wallet = holding.wallet or Wallet(customer_id=customer_id)
     if not amount_nanos and not wallet.debt_nanos:
-        return (), wallet, 0
+        return (), wallet, terms, 0
     postings, uncovered = spend_free(
         grants, amount_nanos=amount_nanos, destination=REVENUE, meter_id=holding.hold.meter_id, now_us=now_us
     )
+    beyond = min(uncovered, room_nanos(terms, wallet, meter_id=holding.hold.meter_id)) if uncovered else 0
+    if terms is not None and beyond:
+        used, terms = use_overage(terms, beyond)
+        postings, uncovered = postings + used, uncovered - beyond
     postings += move(debt_account(customer_id), REVENUE, uncovered)
     paid, wallet = pay_debt(grants, replace(wallet, debt_nanos=wallet.debt_nanos + uncovered), now_us=now_us)
-    return postings + paid, wallet, uncovered
+    return postings + paid, wallet, terms, uncovered
 
 
 def _pay_back(grants: dict[GrantId, Grant], hold: Hold, amount_nanos: int, now_us: int) -> tuple[Posting, ...]:
@@ -476,6 +493,15 @@ def _changed_wallet(before: Wallet | None, after: Wallet | None) -> tuple[Wallet
     if after is None or after == before or (before is None and not after.debt_nanos):
         return ()
     return (after,)
+
+
+def _changed_terms(
+    holding: Holding, terms: Terms | None, grants: dict[GrantId, Grant], wallet: Wallet | None, now_us: int
+) -> tuple[Terms, ...]:
+    if terms is None:
+        return ()
+    after = noticed(terms, grants.values(), wallet, meter_id=holding.hold.meter_id, now_us=now_us)
+    return () if after is None or after == holding.terms else (after,)
 
 
 def _flagged(measured: Measured, flags: tuple[str, ...]) -> Measured:

@@ -15,6 +15,9 @@ I8   breakdowns sum to their charge and counters to the units counted and the fr
 I9   the sequence has no gap, the hash chain is whole
 I10  while a proxy runs no reserved hold is past its time; a warning where one in flight is (its process may be
      alive), and where holds are open and nobody runs
+I11  payments and the money in the books are the same, and so is what they bought (``verify_billing``)
+I12  overage owed and held is what the journal and the holds come to
+I13  the terms that calls go by are those of the customer's one live subscription
 ===  =====================================================================================================
 
 Memory is bounded by grants, customers, runs and open holds: requests are matched by fingerprints (``verify_match``).
@@ -22,9 +25,11 @@ Memory is bounded by grants, customers, runs and open holds: requests are matche
 
 from collections.abc import Callable, Iterator
 
+from lava_proxy.core.billing import Payment, Subscription, Terms
 from lava_proxy.core.entities import Budget, Counter, Entity, Event, Grant, Hold, RequestRecord, Wallet
 from lava_proxy.core.errors import LedgerInconsistent
 from lava_proxy.core.ports import Books
+from lava_proxy.core.verify_billing import BillingProof
 from lava_proxy.core.verify_budgets import spending_of_budgets
 from lava_proxy.core.verify_journal import JournalProof
 from lava_proxy.core.verify_match import Exact, Fingerprints
@@ -64,7 +69,15 @@ def verify(
         fingerprints = Fingerprints()
         journal = JournalProof(findings, fingerprints)
         _replay(snapshot, journal, findings, progress)
-        rows = RowsProof(journal=journal, matcher=fingerprints, findings=findings, now_us=now_us, is_swept=is_swept)
+        billing = BillingProof(journal, findings)
+        rows = RowsProof(
+            journal=journal,
+            matcher=fingerprints,
+            findings=findings,
+            now_us=now_us,
+            is_swept=is_swept,
+            billing=billing,
+        )
         _compare(snapshot, rows, findings)
         _tell_apart(snapshot, fingerprints.different(), findings)
         for fault in snapshot.rollup_faults(limit=_ROLLUP_FAULTS_MAX):
@@ -105,6 +118,7 @@ def _compare(books: Books, proof: RowsProof, findings: Findings) -> None:
     for grant in _each(books, Grant, findings):
         grant_ids.add(grant.grant_id)
         proof.grant(grant)
+        proof.billing.grant(grant)
     for wallet in _each(books, Wallet, findings):
         proof.wallet(wallet)
     for counter in _each(books, Counter, findings):
@@ -113,6 +127,13 @@ def _compare(books: Books, proof: RowsProof, findings: Findings) -> None:
     for budget in _each(books, Budget, findings):
         proof.budget(budget)
     proof.rest(grant_ids)
+    for payment in _each(books, Payment, findings):
+        proof.billing.payment(payment)
+    for subscription in _each(books, Subscription, findings):
+        proof.billing.subscription(subscription)
+    for terms in _each(books, Terms, findings):
+        proof.billing.terms(terms)
+    proof.billing.rest()
 
 
 def _match(books: Books, proof: RowsProof, findings: Findings) -> None:
@@ -134,7 +155,8 @@ def _tell_apart(books: Books, buckets: set[int], findings: Findings) -> None:
     told_before = Findings()  # the first reading told these already
     journal = JournalProof(told_before, exact)
     _replay(books, journal, told_before, None)
-    rows = RowsProof(journal=journal, matcher=exact, findings=told_before, now_us=0, is_swept=False)
+    billing = BillingProof(journal, told_before)
+    rows = RowsProof(journal=journal, matcher=exact, findings=told_before, now_us=0, is_swept=False, billing=billing)
     _match(books, rows, told_before)
     for request_id, sides in sorted(exact.requests.items()):
         for invariant, message in sides.differences():

@@ -24,7 +24,18 @@ _CORRECTIONS = {
     "void": (HoldState.VOIDED, (HoldState.ORPHANED,)),
 }
 """What a correction makes of a request, and of which ends."""
-_WITHOUT_GRANT = frozenset({("debt", REVENUE), ("overage", REVENUE), ("provider", COST), (COST, "provider")})
+_WITHOUT_GRANT = frozenset(
+    {
+        ("debt", REVENUE),
+        ("overage", REVENUE),
+        (REVENUE, "overage"),
+        ("funding", "overage"),
+        ("sales", "money"),
+        ("money", "sales"),
+        ("provider", COST),
+        (COST, "provider"),
+    }
+)
 """What may move between accounts that are no grant's, by the first word of their names."""
 _FREE, _HELD = 0, 1
 
@@ -51,6 +62,8 @@ class JournalProof:
         self.grants: dict[str, GrantBalance] = {}
         self.balances: dict[str, int] = {}
         """Every account but those of grants."""
+        self.payments: dict[str, int] = {}
+        """The money of each payment that was posted; what went back is below 0."""
         self._findings = findings
         self._matcher = matcher
         self._free: dict[str, int] = {}
@@ -66,8 +79,17 @@ class JournalProof:
         self._check_key(transaction)
         for posting in transaction.postings:
             self._post(posting, transaction)
+        if transaction.kind == "payment":
+            self._pay(transaction)
         if transaction.request_id is not None:
             self._follow(transaction, transaction.request_id)
+
+    def _pay(self, transaction: Transaction) -> None:
+        payment_id = transaction.key.partition(":")[2]
+        for posting in transaction.postings:
+            amount = posting.amount_nanos
+            came_in = posting.destination.startswith("money:") - posting.source.startswith("money:")
+            self.payments[payment_id] = self.payments.get(payment_id, 0) + came_in * amount
 
     def _check_link(self, entry: JournalEntry) -> None:
         if entry.sequence != self.sequence + 1:

@@ -6,7 +6,6 @@ from fractions import Fraction
 
 from msgspec.structs import fields
 
-from lava_proxy.core.cycles import FREE
 from lava_proxy.core.entities import (
     Budget,
     BudgetAllocation,
@@ -21,7 +20,9 @@ from lava_proxy.core.entities import (
 )
 from lava_proxy.core.journal import BREAKAGE, debt_account
 from lava_proxy.core.option_rating import PART_FREE
+from lava_proxy.core.periods import FREE
 from lava_proxy.core.usage import Usage
+from lava_proxy.core.verify_billing import BillingProof
 from lava_proxy.core.verify_journal import STATE_CODES, GrantBalance, JournalProof
 from lava_proxy.core.verify_match import CHARGE, COST, EVENTS, HELD, OPEN, QUOTE, RESOLVED, STATE, UNCOVERED, Matcher
 from lava_proxy.core.verify_report import Finding, Findings
@@ -54,6 +55,7 @@ class RowsProof:
     findings: Findings
     now_us: int
     is_swept: bool
+    billing: BillingProof
     warnings: list[Finding] = field(default_factory=list[Finding])
     counts: Tally[str] = field(default_factory=Tally[str])
     _units: Tally[tuple[str, str]] = field(default_factory=Tally[tuple[str, str]])
@@ -129,6 +131,8 @@ class RowsProof:
             self._held_by_budget[budget_share.budget_id, budget_share.period_start_us] += budget_share.amount
         if row.allowance_micros:
             self._free_held[row.customer_id or "", row.meter_id, FREE + row.cycle] += row.allowance_micros
+        if row.overage_nanos:
+            self.billing.hold(row.customer_id or "", row.overage_nanos)
         late_us = self.now_us - row.expires_us
         if late_us > 0 and self.is_swept:
             message = f"the hold {row.hold_id} is {row.state.value} and past its time by {late_us // 1_000_000} s"

@@ -49,6 +49,8 @@ class EventCutter:
         return b"" if self._is_oversized else b"".join(self._parts)
 
     def _keep(self, chunk: bytes) -> None:
+        if not self._parts:
+            chunk = chunk.lstrip(b"\r\n")  # more of the empty lines between events
         if not chunk:
             return
         self._parts.append(chunk)

@@ -75,7 +75,7 @@ class AlertFactsReader:
                 if needs.billing:
                     with_spend = AlertKind.SPEND_PER_CYCLE in needs.kinds
                     billing = read_billing_facts(
-                        books, customer_id, wallet.grants, with_spend=with_spend, now_us=now_us
+                        self._ledger, books, customer_id, wallet.grants, with_spend=with_spend, now_us=now_us
                     )
                 yield replace(
                     _of_day(customer_id, days.get(customer_id), needs, now_us),

@@ -1,11 +1,13 @@
 """Who changed what: one entry per change of the control plane, written with it, without secrets or personal data."""
 
 import json
+from collections import deque
 
 import msgspec
 
 from lava_proxy.core.alert_rows import AlertRule, Destination
 from lava_proxy.core.entities import AuditEntry, Budget, Customer, Grant, Key, Meter, MeterVersion, Run
+from lava_proxy.core.ports import Ledger
 from lava_proxy.services.idempotency import By
 
 Audited = Budget | Customer | Key | Meter | MeterVersion | Grant | Run | AlertRule | Destination
@@ -29,6 +31,17 @@ def audit(
         before=_text(before, old, differing),
         after=_text(after, new, differing),
     )
+
+
+def entries(
+    ledger: Ledger, *, subject: str | None = None, action: str | None = None, limit: int = 50
+) -> tuple[AuditEntry, ...]:
+    """The newest first; ``action`` is how it begins."""
+    found: deque[AuditEntry] = deque(maxlen=limit)
+    for entry in ledger.books().rows(AuditEntry):
+        if (subject is None or entry.subject == subject) and (action is None or entry.action.startswith(action)):
+            found.appendleft(entry)
+    return tuple(found)
 
 
 def _plain(row: Audited | None) -> dict[str, object]:

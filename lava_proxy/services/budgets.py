@@ -5,15 +5,16 @@ from msgspec.structs import replace
 
 from lava_proxy.core.budget_text import is_for_each
 from lava_proxy.core.budgets import COUNTED, EACH, GATE_FACT, RUN, current, subject_kind
-from lava_proxy.core.cycles import period_end_us, period_start_us
 from lava_proxy.core.entities import Budget, BudgetMeasure, Customer, Entity, HomeFact, Key
 from lava_proxy.core.errors import InvalidInput, NotFound
 from lava_proxy.core.ids import BudgetId
+from lava_proxy.core.periods import period_end_us, period_start_us
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.services.audit import audit
 from lava_proxy.services.customers import require_customer
 from lava_proxy.services.documents import Document, amount, instant
 from lava_proxy.services.idempotency import Answer, By, once
+from lava_proxy.services.plans import require_plan
 
 
 class BudgetTerms(Struct, frozen=True, kw_only=True):
@@ -182,9 +183,8 @@ def _subject(rows: Rows, terms: BudgetTerms) -> str:
 
 
 def _plan_subject(rows: Rows, reference: str) -> str:
-    """The subject of a plan; there are none yet."""
-    del rows
-    raise NotFound(f"There is no plan {reference!r}.")
+    """The subject of a plan, named by its id or its name."""
+    return f"plan:{require_plan(rows, reference).plan_id}"
 
 
 def _gate_with(gate: HomeFact | None, subject: str) -> tuple[HomeFact, ...]:

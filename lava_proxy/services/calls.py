@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from lava_proxy.core.admission import Admitted, Asked, Loaded, admit, count_refusal, load_admission, load_refusal
 from lava_proxy.core.errors import LedgerUnavailable
@@ -24,6 +25,7 @@ from lava_proxy.services.exchange import Credentials, Ending, Forward, Head, Ref
 from lava_proxy.services.faults import fault_of, refused
 from lava_proxy.services.futures import chain, done, then
 from lava_proxy.services.metered import Desk, MeteredCall
+from lava_proxy.services.parking import Parked, Parking
 from lava_proxy.services.planning import Planner, Recognised, hold_of_nothing
 from lava_proxy.services.quoting import Quote
 from lava_proxy.services.spool import Spool, SpooledCall
@@ -64,6 +66,9 @@ class Calls:
         self._creations: deque[int] = deque()
         self._lock = threading.Lock()
         self._is_closed = False
+        self._parking: Parking[Forward | Refused] = Parking(
+            ledger, seconds=settings.park_seconds, is_closed=lambda: self._is_closed
+        )
         self._unsettled: deque[Callable[[], None]] = deque()
         aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lava-read")
         self._desk = Desk(
@@ -180,7 +185,7 @@ class Calls:
         future = self._ledger.transact(lambda rows: identify(rows, claims, policy, now_us=now_us), decide)
         return then(future, lambda answer: answer, failed=lambda error: self._failed(dialect, error))
 
-    def _hold(self, request: Recognised) -> Future[Forward | Refused]:
+    def _hold(self, request: Recognised, *, may_wait: bool = True) -> Future[Forward | Refused]:
         """Everything that may fail comes before the hold: afterwards the call goes."""
         now_us = self._clock.now_us()
         body = request.dialect.ask_for_usage(request.body) if request.asks_for_usage else None
@@ -192,12 +197,15 @@ class Calls:
 
         def answer(outcome: Admitted | Denial) -> Forward | Refused:
             if isinstance(outcome, Denial):
-                self._count(outcome)
-                return self._refuse(request.dialect, outcome)
+                self._parking.check(outcome, may_wait=may_wait)
+                return self._refuse_counted(request.dialect, outcome)
             call = MeteredCall(self._planner.plan(request, outcome.hold, quoted), self._desk)
             return self._forward(request, call, body)
 
         def failed(error: BaseException) -> Future[Forward | Refused]:
+            if isinstance(error, Parked):
+                again = partial(self._hold, request, may_wait=False)
+                return self._parking.wait(error.denial, again, partial(self._refuse_counted, request.dialect))
             if self._spool is not None and isinstance(error, LedgerUnavailable):
                 return self._fail_open(self._spool, request, asked, quoted, body)
             return done(self._failed(request.dialect, error))
@@ -268,6 +276,10 @@ class Calls:
 
     def _refuse(self, dialect: Dialect, denial: Denial) -> Refused:
         return refused(dialect, fault_of(denial, upgrade_url=self._settings.upgrade_url))
+
+    def _refuse_counted(self, dialect: Dialect, denial: Denial) -> Refused:
+        self._count(denial)
+        return self._refuse(dialect, denial)
 
     def _failed(self, dialect: Dialect, error: BaseException) -> Refused:
         """The ledger did not answer, or we are at fault: closed, whatever it was."""

@@ -203,6 +203,7 @@ def hold_document(hold: Hold) -> Document:
         "run_id": hold.run_id,
         "state": hold.state.value,
         "amount": amount(hold.amount_nanos),
+        "overage": amount(hold.overage_nanos),
         "cost_quote": amount(hold.cost_quote_nanos),
         "provider": hold.request.provider,
         "model": hold.request.model,

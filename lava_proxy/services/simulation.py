@@ -12,12 +12,12 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lava_proxy.core.cycles import FREE, counter_cycle, cycle_key
 from lava_proxy.core.entities import Counter, MeterVersion, RateType, RequestRecord, RequestStatus, TierUnit
 from lava_proxy.core.ids import CustomerId
 from lava_proxy.core.meter_options import NO_OPTIONS, Aggregation
 from lava_proxy.core.option_rating import Consumed, charge_usage
 from lava_proxy.core.option_terms import terms_of
+from lava_proxy.core.periods import FREE, counter_cycle, cycle_key
 from lava_proxy.core.ports import Ledger, RequestFilter, Rows
 from lava_proxy.core.rating import MICROS
 from lava_proxy.services.documents import Document, amount

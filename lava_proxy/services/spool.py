@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lava_proxy.core.budgets import COUNTED, Caller, allocations_of_nothing, load_budgets, load_gate
-from lava_proxy.core.cycles import cycle_key
 from lava_proxy.core.entities import (
     Budget,
     Customer,
@@ -31,6 +30,7 @@ from lava_proxy.core.entities import (
 from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.identity import Denial, Identity, IdentityPolicy, check_times, identify_by
 from lava_proxy.core.ids import CustomerId, EventId, InstanceId, TransactionId
+from lava_proxy.core.periods import cycle_key
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, settle, void
 from lava_proxy.services.metered import CallPlan, Desk, MeteredCall

@@ -15,32 +15,41 @@ class Chore(Struct, frozen=True, kw_only=True):
     name: str
     every_seconds: float
     do: Callable[[], object]
+    waits_for_others: bool = False
+    """It may wait for somebody else's machine: such chores run on a second thread, so that the others never do."""
 
 
 class Upkeep:
-    """Runs the chores in turn. ``start`` and ``stop`` once each; ``stop`` waits for the chore that is running."""
+    """Runs the chores in turn. ``start`` and ``stop`` once each; ``stop`` waits for the chores that are running."""
 
     def __init__(self, chores: tuple[Chore, ...], *, name: str = "lava-upkeep") -> None:
-        self._chores = chores
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._waits = [chore.every_seconds for chore in chores]
+        own = tuple(chore for chore in chores if not chore.waits_for_others)
+        others = tuple(chore for chore in chores if chore.waits_for_others)
+        self._threads = [
+            threading.Thread(target=self._run, args=(group,), name=thread_name, daemon=True)
+            for thread_name, group in ((name, own), ("lava-billing", others))
+            if group
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, *, timeout_seconds: float = 10.0) -> None:
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_seconds)
 
-    def _run(self) -> None:
-        pause = min(chore.every_seconds for chore in self._chores)
+    def _run(self, chores: tuple[Chore, ...]) -> None:
+        pause = min(chore.every_seconds for chore in chores)
+        waits = [chore.every_seconds for chore in chores]
         while not self._stopping.wait(pause):
-            for index, chore in enumerate(self._chores):
-                self._waits[index] -= pause
-                if self._waits[index] <= 0:
-                    self._waits[index] = chore.every_seconds
+            for index, chore in enumerate(chores):
+                waits[index] -= pause
+                if waits[index] <= 0:
+                    waits[index] = chore.every_seconds
                     self._do(chore)
 
     def _do(self, chore: Chore) -> None:

@@ -11,7 +11,6 @@ import re
 from msgspec import Struct
 
 from lava_proxy.core.budgets import COUNTED, Caller, allocations_of_nothing, load_budgets, load_gate
-from lava_proxy.core.cycles import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.entities import (
     Budget,
     Counter,
@@ -33,6 +32,7 @@ from lava_proxy.core.ids import EventId, HoldId, InstanceId, Metadata, RequestId
 from lava_proxy.core.meter_options import NO_OPTIONS, Aggregation
 from lava_proxy.core.option_rating import Consumed, charge_usage
 from lava_proxy.core.option_terms import terms_of
+from lava_proxy.core.periods import counter_cycle, cycle_key, load_allowance
 from lava_proxy.core.ports import Clock, Decision, IdSource, Ledger, Rows
 from lava_proxy.core.rating import MICROS
 from lava_proxy.core.settlement import Holding, Measured, Stamp, settle

@@ -6,6 +6,7 @@ from operator import add, attrgetter
 from typing import Any
 
 from lava_proxy.core.admission import REFUSAL_BUCKET_US
+from lava_proxy.core.billing import Payment, Subscription
 from lava_proxy.core.entities import (
     Customer,
     CustomerStatus,
@@ -134,6 +135,11 @@ class MemoryBooks:
         rows: dict[Any, T] = self._state().rows[kind]
         for key in sorted(rows):
             yield rows[key]
+
+    def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
+        """See ``core.ports.Books``."""
+        found = [row for row in self.rows(kind) if row.due_us is not None and row.due_us <= now_us]
+        return tuple(sorted(found, key=lambda row: row.due_us or 0)[:limit])
 
     def due(self, consumer: str, *, now_us: int, limit: int) -> list[Event]:
         """See ``store.outbox.EventSource``."""

@@ -20,6 +20,7 @@ from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
 from lava_proxy.store import schema_rollups
 from lava_proxy.store.schema import FIRST_TABLES
 from lava_proxy.store.schema_alerts import ALERT_TABLES
+from lava_proxy.store.schema_billing import BILLING_TABLES
 from lava_proxy.store.schema_meters import METER_STEP
 
 if TYPE_CHECKING:
@@ -57,11 +58,17 @@ def _meters_and_budgets(database: "Database") -> None:
         database.conn.execute(statement)
 
 
+def _billing_tables(database: "Database") -> None:
+    for statement in BILLING_TABLES:
+        database.conn.execute(statement)
+
+
 STEPS: tuple[MigrationStep, ...] = (
     MigrationStep(name="first_tables", run=_first_tables),
     MigrationStep(name="rollups", run=_rollups),
     MigrationStep(name="alert_tables", run=_alert_tables),
     MigrationStep(name="meters_and_budgets", run=_meters_and_budgets),
+    MigrationStep(name="billing", run=_billing_tables),
 )
 
 

@@ -35,6 +35,7 @@ def _encode_hold(row: Hold) -> Row:
         *encode_head(row.request),
         row.cycle,
         row.allowance_micros,
+        row.overage_nanos,
     )
 
 
@@ -48,7 +49,7 @@ def _encode_allocations(row: Hold) -> tuple[Row, ...]:
 def _decode_hold(cells: Cells) -> Hold:
     (hold_id, request_id, instance_id, customer_id, key_id, run_id, meter_id, meter_version, meter_rule) = cells[:9]
     (billed, amount_nanos, cost_quote_nanos, state, quote, created_us, expires_us, resolved_us) = cells[9:17]
-    allocations = from_json(cells[29])
+    allocations = from_json(cells[30])
     return Hold(
         hold_id=hold_id,
         request_id=request_id,
@@ -72,6 +73,7 @@ def _decode_hold(cells: Cells) -> Hold:
             for _, budget, amount, start_us in allocations
             if budget
         ),
+        overage_nanos=cells[29],
         state=HoldState(state),
         request=decode_head(cells[17:27]),
         quote=quote,
@@ -116,6 +118,7 @@ HOLDS = Table(
         *HEAD_COLUMNS,
         "cycle",
         "allowance_micros",
+        "overage_nanos",
     ),
     encode=_encode_hold,
     decode=_decode_hold,

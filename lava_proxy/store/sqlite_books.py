@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from lava_proxy.core.admission import REFUSAL_BUCKET_US
+from lava_proxy.core.billing import Payment, Subscription
 from lava_proxy.core.entities import (
     Customer,
     CustomerStatus,
@@ -224,6 +225,12 @@ class SqliteBooks:
         with self._session() as connection:
             sql = f"{select_sql(table.name, table.columns, table.derived)} ORDER BY {order_sql(table)}"
             yield from map(table.decode, connection.execute(sql))
+
+    def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
+        """See ``core.ports.Books``."""
+        table = table_of(kind)
+        sql = f"{_select(table, ['due_us <= :now_us'])} ORDER BY due_us, {order_sql(table)} LIMIT :limit"
+        return tuple(self._all(table, sql, {"now_us": now_us, "limit": limit}))
 
     def due(self, consumer: str, *, now_us: int, limit: int) -> list[Event]:
         """See ``store.outbox.EventSource``."""

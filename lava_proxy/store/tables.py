@@ -3,6 +3,7 @@
 from typing import Any
 
 from lava_proxy.core.alert_rows import Alert, AlertRule, AlertState, Destination
+from lava_proxy.core.billing import Bundle, Payment, Plan, Subscription, Terms, TopUp
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -26,6 +27,7 @@ from lava_proxy.core.entities import (
     Wallet,
 )
 from lava_proxy.store.rows_alerts import ALERT_RULES, ALERT_STATES, ALERTS, DESTINATIONS
+from lava_proxy.store.rows_billing import BUNDLES, PAYMENTS, PLANS, SUBSCRIPTIONS, TERMS, TOP_UPS
 from lava_proxy.store.rows_credit import BUDGETS, GRANTS, REFUSALS, WALLETS
 from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import AUDIT, DELIVERIES, EVENTS, HOME_FACTS, IDEMPOTENCY
@@ -50,6 +52,12 @@ TABLES: dict[type, Table[Any]] = {
     Hold: HOLDS,
     RequestRecord: REQUESTS,
     Refusal: REFUSALS,
+    Plan: PLANS,
+    Bundle: BUNDLES,
+    Subscription: SUBSCRIPTIONS,
+    Payment: PAYMENTS,
+    TopUp: TOP_UPS,
+    Terms: TERMS,
     IdempotentResult: IDEMPOTENCY,
     Event: EVENTS,
     Delivery: DELIVERIES,

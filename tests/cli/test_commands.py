@@ -44,6 +44,22 @@ WRITES = {
     "budgets set",
     "budgets delete",
     "usage record",
+    "plans create",
+    "plans update",
+    "plans archive",
+    "bundles create",
+    "bundles archive",
+    "bundles buy",
+    "subscriptions start",
+    "subscriptions change",
+    "subscriptions cancel",
+    "subscriptions pause",
+    "subscriptions resume",
+    "topups set",
+    "topups off",
+    "payments mark-paid",
+    "payments refund",
+    "payments void",
 }
 DESTROYS = {"budgets delete", "customers erase", "keys rotate", "keys revoke", "meters archive", "credits void", "holds void"}
 

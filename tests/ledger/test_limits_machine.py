@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from lava_proxy.core.admission import Asked, Quantities, UnpricedPolicy, admit, load_admission
 from lava_proxy.core.budgets import COUNTED, GATE_FACT, current, spent_on
-from lava_proxy.core.cycles import period_start_us
 from lava_proxy.core.entities import (
     Budget,
     BudgetMeasure,
@@ -34,6 +33,7 @@ from lava_proxy.core.identity import Claims, Denial, IdentityPolicy
 from lava_proxy.core.ids import BudgetId, CustomerId, EventId, HoldId, InstanceId, MeterId, RequestId, TransactionId
 from lava_proxy.core.instants import format_instant
 from lava_proxy.core.meter_options import Aggregation, MeterOptions, UnitRate
+from lava_proxy.core.periods import period_start_us
 from lava_proxy.core.ports import Decision, Ledger
 from lava_proxy.core.settlement import Measured, settle
 from lava_proxy.core.usage import Usage

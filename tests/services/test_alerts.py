@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from lava_proxy.core.alert_rows import Alert, AlertKind, AlertRule, AlertState
 from lava_proxy.core.alert_units import DAY_US
 from lava_proxy.core.alerts import AlertFacts, CycleFacts, PaymentFacts, subject_name
+from lava_proxy.core.billing import Interval, Payment
 from lava_proxy.core.entities import Event, GrantSource, RateType, Tier, TierUnit
 from lava_proxy.core.errors import Conflict, CustomerNotFound, InvalidInput, NotFound
 from lava_proxy.core.ids import EventId
 from lava_proxy.core.money import parse_amount
 from lava_proxy.core.ports import Decision
+from lava_proxy.core.subscriptions import OwnTerms
 from lava_proxy.services.alert_facts import AlertFactsReader
 from lava_proxy.services.alert_rules import AlertTerms
 from lava_proxy.services.alert_system import SystemFactsReader
@@ -22,6 +24,8 @@ from lava_proxy.services.alerts import REST_FACTOR, Alerts
 from lava_proxy.services.credits import GrantTerms
 from lava_proxy.services.customer_fields import CustomerFields
 from lava_proxy.services.meters import MeterTerms
+from lava_proxy.services.plans import PlanChanges, PlanTerms
+from lava_proxy.services.subscriptions import Asked
 from lava_proxy.wiring import House, make_authority
 from tests.services.conftest import ME, TestClock, Traffic
 
@@ -187,10 +191,15 @@ def test_an_anomaly_is_measured_by_the_days_before(house: House, traffic: Traffi
     ]
 
 
-def test_cycle_credit_is_told_by_its_grants_until_subscriptions_tell_it(house: House, traffic: Traffic) -> None:
+def test_cycle_credit_and_spend_are_told_of_a_subscription(house: House, traffic: Traffic, clock: TestClock) -> None:
     customer(house, credit="50")
-    grant(house, "acme", "2", GrantSource.CYCLE)
     house.credits.void(house.credits.balance("acme").grants[0].grant_id, by=ME)
+    more = PlanChanges(included_nanos=2 * 10**9)
+    house.plans.create(PlanTerms(name="Pro", amount_nanos=10**10, interval=Interval.MONTH, more=more), by=ME)
+    house.subscriptions.start("acme", "Pro", OwnTerms(), asked=Asked(by=ME))
+    house.ticking.tick(now_us=clock.at_us + 1)
+    (due,) = house.ledger.read(lambda rows: rows.find(Payment, customer_id=house.customers.get("acme").customer_id))
+    house.payments.mark_paid(due.payment_id, by=ME)
     rule(house, AlertKind.CREDIT_USED, "50")
     rule(house, AlertKind.SPEND_PER_CYCLE, "1")
     assert house.alerts.look() == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import cast
 
+from lava_proxy.core.billing import Bundle, Payment, Plan, Subscription, Terms, TopUp
 from lava_proxy.core.entities import (
     AuditEntry,
     Budget,
@@ -44,6 +45,12 @@ _KEYS: dict[type, tuple[str, ...]] = {
     Event: ("key",),
     Instance: ("instance_id",),
     HomeFact: ("name",),
+    Plan: ("plan_id",),
+    Bundle: ("bundle_id",),
+    Subscription: ("subscription_id",),
+    Payment: ("payment_id",),
+    TopUp: ("subject",),
+    Terms: ("customer_id",),
 }
 _OPEN_HOLDS = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 
