@@ -119,9 +119,11 @@ class House:
         Raises:
             InvalidProviderFile
         """
+        from lava_proxy.core.addresses import is_loopback
         from lava_proxy.providers import load_providers
 
-        return load_providers(self.home.providers_folder)
+        is_ours_alone = is_loopback(self.settings.host)
+        return load_providers(self.home.providers_folder, readable=self.dialects, with_local=is_ours_alone)
 
     @cached_property
     def prices(self) -> "PriceBook":

@@ -1,11 +1,12 @@
 """Finds the provider and the endpoint of a request."""
 
 import re
-from collections.abc import Iterable
-from msgspec import Struct
-from msgspec.structs import replace
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from urllib.parse import parse_qs
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.hosts import HostIndex, HostPattern, parse_host
@@ -34,21 +35,25 @@ class _Routes(Struct, frozen=True, kw_only=True):
 class ProviderIndex:
     """All providers. Built once, then only read: safe for any thread."""
 
-    def __init__(self, providers: Iterable[Provider]) -> None:
-        """Raises:
-        InvalidProviderFile: two providers claim the same path of the same host.
+    def __init__(self, providers: Iterable[Provider], *, readable: Collection[str] | None = None) -> None:
+        """``readable``: see ``load_providers``.
+
+        Raises:
+            InvalidProviderFile: two providers claim the same path of the same host.
         """
+        self._readable = None if readable is None else frozenset(readable)
         self.providers: tuple[Provider, ...] = tuple(sorted(providers, key=lambda provider: provider.id))
         _refuse_shared_paths(self.providers)
+        self._by_id = _by_id(self.providers)
         owned = [(pattern, provider) for provider in self.providers for pattern in _patterns(provider)]
         self._hosts: HostIndex[Provider] = HostIndex(owned)
         self._routes: dict[str, _Routes] = {}
-        self._regions = {provider.id: _regions(provider) for provider in self.providers}
+        self._regions = {provider.id: _regions(provider) for provider in self.providers if provider.regions}
         self._remembered = lru_cache(maxsize=_REMEMBERED_MAX)(self._recognise)
 
     def get(self, provider_id: str) -> Provider | None:
-        """The provider with this id."""
-        return next((provider for provider in self.providers if provider.id == provider_id), None)
+        """The provider with this id or alias."""
+        return self._by_id.get(provider_id)
 
     def is_ai_host(self, host: str, port: int | None = None) -> bool:
         """Does any provider answer at ``host``? ``port`` ``None``: at whatever port."""
@@ -108,8 +113,20 @@ class ProviderIndex:
             routes = self._routes[provider.id] = _compiled(provider)
         return routes
 
+    def _can_read(self, endpoint: Endpoint) -> bool:
+        """Whether what is metered there can be read; what is free need not be."""
+        return endpoint.action is Action.FREE or self._readable is None or endpoint.dialect in self._readable
+
     def _match(self, provider: Provider, host: str, endpoint: Endpoint | None, variables: dict[str, str]) -> Match:
-        regions = self._regions[provider.id].owners(host, None)
+        regions = self._regions[provider.id].owners(host, None) if provider.regions else []
+        if endpoint is not None and not self._can_read(endpoint):
+            return Match(
+                provider=provider,
+                endpoint=None,
+                action=Action.BLOCK if provider.unmatched is Action.BLOCK else Action.FLAG,
+                variables=variables,
+                region=regions[0] if regions else None,
+            )
         return Match(
             provider=provider,
             endpoint=endpoint,
@@ -118,6 +135,12 @@ class ProviderIndex:
             injects_usage=endpoint is not None and bool(endpoint.stream.inject),
             region=regions[0] if regions else None,
         )
+
+
+def _by_id(providers: tuple[Provider, ...]) -> dict[str, Provider]:
+    """By id and by alias; an id goes before another's alias."""
+    found = {alias: provider for provider in providers for alias in provider.aliases}
+    return found | {provider.id: provider for provider in providers}
 
 
 def _patterns(provider: Provider) -> list[HostPattern]:

@@ -264,7 +264,8 @@ class Calls:
     def _dialect(self, match: Match | None) -> Dialect:
         if match is None:
             return self._dialects["openai_chat"]
-        return self._dialects[match.endpoint.dialect if match.endpoint else match.provider.dialect]
+        name = match.endpoint.dialect if match.endpoint else match.provider.dialect
+        return self._dialects.get(name, self._dialects["openai_chat"])
 
     def _refuse(self, dialect: Dialect, denial: Denial) -> Refused:
         return refused(dialect, fault_of(denial, upgrade_url=self._settings.upgrade_url))
