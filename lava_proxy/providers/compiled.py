@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lava_proxy.providers.model import Endpoint, Provider
 
 
-class _Listed(Struct, frozen=True, kw_only=True):
+class _Listed(Struct, frozen=True, kw_only=True, gc=False):
     """A provider whose endpoints are numbers: hundreds of providers share theirs."""
 
     provider: Provider
@@ -31,9 +31,9 @@ def fingerprint(files: Sequence[Path]) -> str:
     """The hash of these files: their names, in this order, and their bytes."""
     seen = hashlib.sha256()
     for file in files:
-        content = file.read_bytes()
-        seen.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
-        seen.update(content)
+        with open(file, "rb", buffering=0) as opened:
+            content = opened.read()
+        seen.update(b"%s %d\n%s" % (file.name.encode(), len(content), content))
     return seen.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Finds the provider and the endpoint of a request."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qs
 
@@ -43,9 +43,9 @@ class ProviderIndex:
         """
         self._readable = None if readable is None else frozenset(readable)
         self.providers: tuple[Provider, ...] = tuple(sorted(providers, key=lambda provider: provider.id))
-        _refuse_shared_paths(self.providers)
+        owned = [(parse_host(text), provider) for provider in self.providers for text in provider.hosts]
+        _refuse_shared_paths(owned)
         self._by_id = _by_id(self.providers)
-        owned = [(pattern, provider) for provider in self.providers for pattern in _patterns(provider)]
         self._hosts: HostIndex[Provider] = HostIndex(owned)
         self._routes: dict[str, _Routes] = {}
         self._regions = {provider.id: _regions(provider) for provider in self.providers if provider.regions}
@@ -143,10 +143,6 @@ def _by_id(providers: tuple[Provider, ...]) -> dict[str, Provider]:
     return found | {provider.id: provider for provider in providers}
 
 
-def _patterns(provider: Provider) -> list[HostPattern]:
-    return [parse_host(text) for text in provider.hosts]
-
-
 def _regions(provider: Provider) -> HostIndex[str]:
     return HostIndex((parse_host(text), region) for text, region in provider.regions.items())
 
@@ -170,19 +166,17 @@ def _may_inject(match: Match, query: str) -> bool:
     return since is None or not values or values[-1] >= since[1]
 
 
-def _refuse_shared_paths(providers: tuple[Provider, ...]) -> None:
+def _refuse_shared_paths(owned: Sequence[tuple[HostPattern, Provider]]) -> None:
     """No path of a host may be claimed twice; nor may two providers own the same host as a whole."""
     claims: dict[tuple[str, int | None, str], Provider] = {}
-    for provider in providers:
-        for pattern in _patterns(provider):
-            whole = ["(any other path)"] if provider.owns_host else []
-            for base in (*provider.base_paths, *whole):
-                key = (pattern.text, pattern.port, base)
-                other = claims.setdefault(key, provider)
-                if other is not provider:
-                    raise InvalidProviderFile(
-                        f"{provider.id}: hosts: {pattern.text} with {base or '/'} already belongs to {other.id}",
-                        hint=f"set enabled = false in a file with id = {other.id!r}, or owns_host = false and other base_paths",
-                        file=provider.origin,
-                        field="hosts",
-                    )
+    for pattern, provider in owned:
+        whole = ("(any other path)",) if provider.owns_host else ()
+        for base in (*provider.base_paths, *whole):
+            other = claims.setdefault((pattern.text, pattern.port, base), provider)
+            if other is not provider:
+                raise InvalidProviderFile(
+                    f"{provider.id}: hosts: {pattern.text} with {base or '/'} already belongs to {other.id}",
+                    hint=f"set enabled = false in a file with id = {other.id!r}, or owns_host = false and other base_paths",
+                    file=provider.origin,
+                    field="hosts",
+                )

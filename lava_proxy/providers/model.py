@@ -1,4 +1,7 @@
-"""Providers as frozen values: what a TOML file says, checked and with its templates filled in."""
+"""Providers as frozen values: what a TOML file says, checked and with its templates filled in.
+
+Thousands of them live as long as the process and none can hold itself: the garbage collector need not look (``gc=False``).
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -26,7 +29,7 @@ class StreamUsage(StrEnum):
     NEVER = "never"
 
 
-class StreamRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StreamRule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a stream comes to report its usage."""
 
     usage: StreamUsage
@@ -47,7 +50,11 @@ class Settle(StrEnum):
     """When the results are fetched."""
 
 
-class ReportedCost(Struct, frozen=True, kw_only=True, omit_defaults=True):
+NO_STREAM = StreamRule(usage=StreamUsage.NEVER)
+USUAL_MODEL = ("response:model", "request:model")
+
+
+class ReportedCost(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where the provider says what a call cost."""
 
     source: str
@@ -56,7 +63,7 @@ class ReportedCost(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many of the reported units are a dollar: 1, 100 for cents."""
 
 
-class Quantity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Quantity(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where a billed quantity is told."""
 
     unit: str
@@ -66,20 +73,20 @@ class Quantity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Used only where no other tells the unit."""
 
 
-class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One kind of request of a provider."""
 
     method: str
     bases: tuple[str, ...]
     path: str
     """Below a base: ``{name}`` is one segment or a part of one, ``*`` any part of a segment, ``**`` any rest."""
-    action: Action
+    action: Action = Action.METER
     op: str
     """chat, completions, responses, embeddings, messages …: what the dialect is told; ``free`` where nothing is metered."""
     dialect: str
     """The wire format: of the exchange, or of our own error where nothing is metered."""
-    stream: StreamRule
-    model: tuple[str, ...]
+    stream: StreamRule = NO_STREAM
+    model: tuple[str, ...] = USUAL_MODEL
     """Where the model's name is found, first hit wins: request:FIELD, response:FIELD, path:NAME, map:NAME, const:NAME.
     The fields of request and answer are read by the dialect, which gives one name for each."""
     settle: Settle = Settle.IMMEDIATE
@@ -93,7 +100,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What it is billed by, in the words of ``vocabulary.UNITS``."""
 
 
-class AuthSlot(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AuthSlot(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where this provider takes its key."""
 
     place: str
@@ -103,7 +110,7 @@ class AuthSlot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What stands before the key: ``Bearer``."""
 
 
-class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who answers, where, and how its bytes are written."""
 
     id: str

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.model import (
+    NO_STREAM,
+    USUAL_MODEL,
     Action,
     AuthSlot,
     Endpoint,
@@ -140,8 +142,8 @@ def _endpoint(table: EndpointTable, source: Source, bases: Sequence[str]) -> End
         action=Action(table.action),
         op=table.op or "free",
         dialect=dialect,
-        stream=_stream(table.stream or file.stream),
-        model=tuple(table.model if table.model is not None else file.model),
+        stream=_stream(table.stream or file.stream) if is_metered else NO_STREAM,
+        model=_model(table.model if table.model is not None or not is_metered else file.model),
         settle=Settle(table.settle),
         settles=table.settles or "",
         idempotency=tuple(table.idempotency),
@@ -151,13 +153,19 @@ def _endpoint(table: EndpointTable, source: Source, bases: Sequence[str]) -> End
     )
 
 
+def _model(sources: list[str] | None) -> tuple[str, ...]:
+    """The usual ones are one and the same value, which the catalogue leaves out."""
+    found = tuple(sources or USUAL_MODEL)
+    return USUAL_MODEL if found == USUAL_MODEL else found
+
+
 def _cost(table: CostTable | None) -> ReportedCost | None:
     return None if table is None else ReportedCost(source=table.source, per_usd=table.per_usd)
 
 
 def _stream(table: StreamTable | None) -> StreamRule:
-    if table is None:
-        return StreamRule(usage=StreamUsage.NEVER)
+    if table is None or table.usage == "never":
+        return NO_STREAM
     since = (table.inject_since.query, table.inject_since.value) if table.inject_since else None
     return StreamRule(usage=StreamUsage(table.usage), inject=table.inject or "", inject_since=since)
 
