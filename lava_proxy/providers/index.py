@@ -16,13 +16,16 @@ from lava_proxy.providers.paths import Spelling, parse_path, spell
 _REMEMBERED_MAX = 4096
 """How many different requests (by host, port, method, path) are kept in mind: strangers choose them, so it is bounded."""
 _PATH_REMEMBERED_MAX = 256
+_AS_GET = {"HEAD": "GET", "WS": "GET"}
+"""A question for the head alone, and in recordings a WebSocket, which is opened with GET."""
 _DEARNESS = {Action.BLOCK: 3, Action.METER: 2, Action.FLAG: 1, Action.FREE: 0}
 
 
 class _Route(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     path: re.Pattern[str]
-    base_length: int
+    rank: tuple[int, bool, int]
+    """The closest description goes first: longer bases, then those that do not take any rest, then those with fewer variables."""
 
 
 class _Routes(Struct, frozen=True, kw_only=True):
@@ -59,6 +62,10 @@ class ProviderIndex:
         """Does any provider answer at ``host``? ``port`` ``None``: at whatever port."""
         return bool(self._hosts.owners(host, port))
 
+    def owners(self, host: str, port: int | None = None) -> tuple[Provider, ...]:
+        """Every provider that answers at ``host``: several where they share it by paths."""
+        return tuple(self._hosts.owners(host, port))
+
     def recognise(self, *, host: str, port: int, method: str, path: str) -> Match | None:
         """What a request is. ``host`` and ``port`` are where its bytes go; ``path`` is the target, with or without query.
 
@@ -88,7 +95,7 @@ class ProviderIndex:
     def _matches(self, owner: Provider, host: str, method: str, spelling: Spelling) -> list[Match]:
         matches: list[Match] = []
         for reading in spelling.readings:
-            for route in self._routes_of(owner).by_method.get("GET" if method == "HEAD" else method, ()):
+            for route in self._routes_of(owner).by_method.get(_AS_GET.get(method, method), ()):
                 found = route.path.fullmatch(reading)
                 if found is None:
                     continue
@@ -148,15 +155,21 @@ def _regions(provider: Provider) -> HostIndex[str]:
 
 
 def _compiled(provider: Provider) -> _Routes:
-    """Longer bases first, so that ``/openai/v1`` is asked before ``/openai``; then in the order of the file."""
+    """The closest first, so that ``/openai/v1`` is asked before ``/openai``; of equals, in the order of the file."""
     routes: dict[str, list[_Route]] = {}
     for endpoint in provider.endpoints:
         for base in endpoint.bases:
             path = parse_path(base + endpoint.path).compiled()
-            routes.setdefault(endpoint.method, []).append(_Route(endpoint=endpoint, path=path, base_length=len(base)))
-    by_method = {method: tuple(sorted(made, key=lambda route: -route.base_length)) for method, made in routes.items()}
+            routes.setdefault(endpoint.method, []).append(
+                _Route(endpoint=endpoint, path=path, rank=_rank(base, endpoint.path))
+            )
+    by_method = {method: tuple(sorted(made, key=lambda route: route.rank)) for method, made in routes.items()}
     bases = tuple(parse_path(base + "/**").compiled() for base in provider.base_paths)
     return _Routes(by_method=by_method, bases=bases)
+
+
+def _rank(base: str, path: str) -> tuple[int, bool, int]:
+    return -len(base), "**" in path, path.count("{") + path.count("*")
 
 
 def _may_inject(match: Match, query: str) -> bool:
