@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
     from lava_proxy.services.spool import Spool, SpoolBooking
+    from lava_proxy.services.trials import Trials
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
 
@@ -209,6 +210,17 @@ class House:
             settings=self.settings,
             clock=self.clock,
             ids=self.ids,
+        )
+
+    @cached_property
+    def trials(self) -> "Trials":
+        from lava_proxy.services.trials import Trials
+
+        return Trials(
+            providers=self.providers,
+            dialects=self.dialects,
+            prices=self.prices,
+            unknown_endpoint=self.settings.unknown_endpoint,
         )
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":

@@ -6,7 +6,7 @@ index.recognise(host="api.openai.com", port=443, method="POST", path="/v1/chat/c
 """
 
 from lava_proxy.providers.index import ProviderIndex
-from lava_proxy.providers.loader import load_providers
+from lava_proxy.providers.loader import check_files, load_providers
 from lava_proxy.providers.model import (
     Action,
     AuthSlot,
@@ -35,5 +35,6 @@ __all__ = [
     "Settle",
     "StreamRule",
     "StreamUsage",
+    "check_files",
     "load_providers",
 ]

@@ -6,9 +6,10 @@ a file sees the change at once, and a test tells them to write the catalogue aga
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.compiled import decode, fingerprint
 from lava_proxy.providers.index import ProviderIndex
 from lava_proxy.providers.model import Provider
@@ -38,6 +39,28 @@ def load_providers(
     if not with_local:
         providers = [each for each in providers if each.category != LOCAL or each.origin != "packaged"]
     return ProviderIndex(providers, readable=readable)
+
+
+def check_files(files: Sequence[Path], *, readable: Collection[str] | None = None) -> ProviderIndex:
+    """The packaged providers with these files over them, in this order; every file that is wrong by itself is told.
+
+    Raises:
+        InvalidProviderFile: with ``details`` of the first that is wrong, and all of them in its message.
+    """
+    from lava_proxy.providers.reading import read_source
+
+    faults: list[InvalidProviderFile] = []
+    for file in files:
+        try:
+            read_source(file, str(file))
+        except InvalidProviderFile as fault:
+            faults.append(fault)
+    if len(faults) > 1:
+        message = "\n".join(fault.message for fault in faults)
+        raise InvalidProviderFile(message, hint=faults[0].hint, **faults[0].details)
+    if faults:
+        raise faults[0]
+    return ProviderIndex(_with_own(_compiled_providers(), list(files)), readable=readable)
 
 
 def packaged_providers() -> list[Provider]:
