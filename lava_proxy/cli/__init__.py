@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry("verify:verify", "Prove the books again from the journal."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:usage", "Sum up requests by day, customer, meter, model or provider."),
+    "coverage": Entry("coverage:coverage", "Tell how many calls became exact, and why others did not."),
     "customers": Entry("customers:app", "Whom you bill."),
     "keys": Entry("keys:app", "Keys: yours, and those of customers."),
     "meters": Entry("meters:app", "What customers are charged."),

@@ -19,7 +19,7 @@ from lava_proxy.core.entities import (
     RequestStatus,
     Transaction,
 )
-from lava_proxy.core.ids import CustomerId, EventId, MeterId, RunId
+from lava_proxy.core.ids import CustomerId, EventId, MeterId, RequestId, RunId
 
 
 class Rows(Protocol):
@@ -119,6 +119,16 @@ class UsageLine(Struct, frozen=True, kw_only=True):
     estimated: int
 
 
+class FlagSet(Struct, frozen=True, kw_only=True):
+    """Finished requests of one provider with the same flags; errors, which cost nothing, are not among them."""
+
+    provider: str
+    flags: tuple[str, ...]
+    requests: int
+    sample: RequestId
+    """The newest of them."""
+
+
 class Page[T](Struct, frozen=True, kw_only=True):
     items: tuple[T, ...]
     next_cursor: str | None
@@ -150,6 +160,9 @@ class Books(Protocol):
 
     def usage(self, which: RequestFilter, *, by: tuple[str, ...], time_zone: str = "UTC") -> tuple[UsageLine, ...]:
         """Sums by any of ``day``, ``customer``, ``meter``, ``model``, ``provider``; () gives one line. Blocked calls are not requests."""
+
+    def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
+        """Every set of flags that occurs, by provider, in the order of provider and flags."""
 
     def refusals(
         self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0

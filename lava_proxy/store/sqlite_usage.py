@@ -2,10 +2,11 @@
 
 import sqlite3
 
-from lava_proxy.core.ports import RequestFilter, UsageLine
+from lava_proxy.core.ids import RequestId
+from lava_proxy.core.ports import FlagSet, RequestFilter, UsageLine
 from lava_proxy.store.days import days_between, zone
 from lava_proxy.store.reading import check_grouping
-from lava_proxy.store.table import Cell, to_json
+from lava_proxy.store.table import Cell, list_from_json, to_json
 
 _GROUP_COLUMNS = {
     "day": "days.value ->> 0",
@@ -73,6 +74,18 @@ def usage_lines(
     group = f" GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}" if by else ""
     sql = f"SELECT {', '.join([*columns, _SUMS])} FROM {source}{_where(where)}{group}"  # noqa: S608 - the names are ours
     return tuple(_line(cells, len(by)) for cells in connection.execute(sql, values))
+
+
+def flag_sets(connection: sqlite3.Connection, which: RequestFilter) -> tuple[FlagSet, ...]:
+    """See ``core.ports.Books``."""
+    where, values = requests_where(which)
+    where.append("status <> 'error'")
+    columns = "provider, flags, count(*), max(request_id)"
+    sql = f"SELECT {columns} FROM requests{_where(where)} GROUP BY provider, flags ORDER BY provider, flags"  # noqa: S608 - the names are ours
+    return tuple(
+        FlagSet(provider=provider, flags=list_from_json(flags), requests=count, sample=RequestId(sample))
+        for provider, flags, count, sample in connection.execute(sql, values)
+    )
 
 
 def _where(conditions: list[str]) -> str:
