@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.hosts import HostIndex, HostPattern, parse_host
-from lava_proxy.providers.model import Action, Endpoint, Match, Provider
+from lava_proxy.providers.model import PACKAGED, Action, Endpoint, Match, Provider
 from lava_proxy.providers.paths import Spelling, parse_path, spell
 
 _REMEMBERED_MAX = 4096
@@ -61,6 +61,10 @@ class ProviderIndex:
     def is_ai_host(self, host: str, port: int | None = None) -> bool:
         """Does any provider answer at ``host``? ``port`` ``None``: at whatever port."""
         return bool(self._hosts.owners(host, port))
+
+    def is_own_host(self, host: str, port: int | None = None) -> bool:
+        """Does a provider answer there that the operator has described, or changed, in a file of his own?"""
+        return any(owner.origin != PACKAGED for owner in self._hosts.owners(host, port))
 
     def owners(self, host: str, port: int | None = None) -> tuple[Provider, ...]:
         """Every provider that answers at ``host``: several where they share it by paths."""

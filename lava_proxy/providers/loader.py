@@ -9,11 +9,14 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from lava_proxy.core.addresses import is_loopback
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.compiled import decode, fingerprint
+from lava_proxy.providers.hosts import parse_host
 from lava_proxy.providers.index import ProviderIndex
-from lava_proxy.providers.model import Provider
-from lava_proxy.providers.vocabulary import LOCAL
+from lava_proxy.providers.model import PACKAGED, Provider
 
 PACKAGED_FOLDER = Path(__file__).parent
 TEMPLATES = PACKAGED_FOLDER / "_templates"
@@ -27,7 +30,7 @@ def load_providers(
 
     A file of the operator's with a packaged provider's id replaces that one's keys, each as a whole. ``readable`` are
     the wire formats that have a reader; endpoints of others are recognised as unknown ones (``None``: all are read).
-    ``with_local=False`` leaves out the packaged providers on the caller's own machine: where others can reach the
+    ``with_local=False`` leaves out the hosts on the caller's own machine that are packaged: where others can reach the
     proxy, ``localhost`` would be the proxy's machine.
 
     Raises:
@@ -37,7 +40,7 @@ def load_providers(
     packaged = _compiled_providers()
     providers = _with_own(packaged, own_files) if packaged is None or own_files else packaged
     if not with_local:
-        providers = [each for each in providers if each.category != LOCAL or each.origin != "packaged"]
+        providers = _without_local(providers)
     return ProviderIndex(providers, readable=readable)
 
 
@@ -82,6 +85,23 @@ def toml_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def _without_local(providers: Sequence[Provider]) -> list[Provider]:
+    """Without the hosts on this machine that packaged files name, and without providers that have no other."""
+    kept: list[Provider] = []
+    for provider in providers:
+        hosts = tuple(host for host in provider.hosts if not _is_local(host))
+        if provider.origin != PACKAGED or len(hosts) == len(provider.hosts):
+            kept.append(provider)
+        elif hosts:
+            kept.append(replace(provider, hosts=hosts))
+    return kept
+
+
+def _is_local(host: str) -> bool:
+    name = parse_host(host).text
+    return is_loopback(name) or name == "0.0.0.0"  # noqa: S104 - nobody listens there: it is recognised
+
+
 def _compiled_providers() -> list[Provider] | None:
     """From the catalogue, if it is there and of these files."""
     try:
@@ -96,7 +116,7 @@ def _with_own(packaged: list[Provider] | None, own_files: list[Path]) -> list[Pr
 
     A template of the operator's with a packaged one's name takes its place for everybody, so then all is read anew.
     """
-    from lava_proxy.providers.reading import PACKAGED, finished, overlaid, read_source
+    from lava_proxy.providers.reading import finished, overlaid, read_source
 
     templates = {path.stem: read_source(path, PACKAGED) for path in toml_files(TEMPLATES)}
     own = [(path.stem, read_source(path, str(path))) for path in own_files]

@@ -9,6 +9,10 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 
+PACKAGED = "packaged"
+"""The origin of what comes with the program; any other is a file of the operator's."""
+
+
 class Action(StrEnum):
     """What is to happen with a request."""
 

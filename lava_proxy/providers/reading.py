@@ -9,6 +9,7 @@ from msgspec import Struct
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.model import (
     NO_STREAM,
+    PACKAGED,
     USUAL_MODEL,
     Action,
     AuthSlot,
@@ -22,8 +23,6 @@ from lava_proxy.providers.model import (
 )
 from lava_proxy.providers.schema import CostTable, EndpointTable, ProviderFile, StreamTable, read_table
 
-PACKAGED = "packaged"
-"""The origin of what comes with the program."""
 _WEBSOCKET = "WS"
 
 

@@ -73,6 +73,9 @@ class Calls:
     def is_ai_host(self, host: str, port: int) -> bool:
         return self._providers.is_ai_host(host, port)
 
+    def is_own_host(self, host: str, port: int) -> bool:
+        return self._providers.is_own_host(host, port)
+
     def admit_tunnel(self, host: str, port: int, credentials: Credentials | None) -> Future[Refused | None]:
         """Where keys are required, a tunnel needs a good one; its provider's errors are not ours to shape."""
         key, _ = split_credentials(credentials)

@@ -287,3 +287,12 @@ def test_every_recorded_request_is_recognised(shared: Path) -> None:
 
     assert counted[Action.METER] > 4_900
     assert counted[Action.FLAG] == 3  # a context that is kept, and lists of responses, which a WebSocket looks like
+
+
+def test_every_name_in_the_price_book_exists() -> None:
+    from genai_prices.data import providers as priced
+
+    known = {f"genai-prices:{provider.id}" for provider in priced}
+    named = {name for provider in PROVIDERS.values() for name in provider.prices[1:]}
+
+    assert named - known == set()

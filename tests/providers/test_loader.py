@@ -227,3 +227,102 @@ def test_a_binary_or_unreadable_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidProviderFile, match=r"acme\.toml: cannot be read"):
         load_providers(tmp_path)
+
+
+def test_hosts_on_this_machine_are_left_out_where_others_can_reach_the_proxy(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE.replace("llm.corp.example:8443", "localhost:7000"), encoding="utf-8")
+
+    alone, shared = load_providers(tmp_path), load_providers(tmp_path, with_local=False)
+
+    for host, port in (("localhost", 11434), ("127.0.0.1", 8000), ("0.0.0.0", 1234), ("localhost", 8787)):
+        assert alone.is_ai_host(host, port), port
+        assert not shared.is_ai_host(host, port), port
+    assert shared.get("ollama") is None
+    assert shared.is_ai_host("gateway.pydantic.dev", 443)
+    assert shared.is_ai_host("localhost", 7000)
+
+
+def test_only_what_the_operator_wrote_about_is_a_host_of_his_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")
+    (tmp_path / "azure.toml").write_text('schema = 1\nid = "azure"\n[deployments]\nx = "gpt-4o"\n', encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    assert index.is_own_host("llm.corp.example", 8443)
+    assert index.is_own_host("acme.openai.azure.com", 443)
+    assert not index.is_own_host("api.openai.com", 443)
+    assert not index.is_own_host("elsewhere.example", 443)
+
+
+def test_what_is_metered_in_a_format_that_nobody_reads_is_handled_as_unknown(tmp_path: Path) -> None:
+    text = MINE + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "exa"\n'
+    text += '[[endpoint]]\nmethod = "GET"\npath = "/x"\ndialect = "exa"\naction = "free"\n'
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    index = load_providers(tmp_path, readable={"openai_chat"})
+
+    def outcome(method: str, path: str) -> tuple[bool, Action]:
+        match = index.recognise(host="llm.corp.example", port=8443, method=method, path=path)
+        assert match is not None
+        return match.endpoint is not None, match.action
+
+    assert outcome("POST", "/v1/x") == (False, Action.FLAG)
+    assert outcome("GET", "/v1/x") == (True, Action.FREE)
+    assert outcome("POST", "/v1/chat/completions") == (True, Action.METER)
+    (tmp_path / "mine.toml").write_text(text.replace("[[e", "unmatched = { action = 'block' }\n[[e", 1), encoding="utf-8")
+    blocking = load_providers(tmp_path, readable={"openai_chat"})
+    match = blocking.recognise(host="llm.corp.example", port=8443, method="POST", path="/v1/x")
+    assert match is not None and match.action is Action.BLOCK
+
+
+def test_the_closest_path_wins_whatever_the_order(tmp_path: Path) -> None:
+    text = MINE + "".join(
+        f'[[endpoint]]\nmethod = "POST"\npath = "{path}"\nop = "{op}"\n'
+        for path, op in (("/**", "rest"), ("/{a}/{b}", "two"), ("/{a}/x", "one"), ("/y/x", "none"))
+    )
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    def op(path: str) -> str:
+        match = index.recognise(host="llm.corp.example", port=8443, method="POST", path=path)
+        assert match is not None and match.endpoint is not None
+        return match.endpoint.op
+
+    assert [op(f"/v1{path}") for path in ("/y/x", "/z/x", "/z/z", "/z/z/z", "/chat/completions")] == [
+        "none",
+        "one",
+        "two",
+        "rest",
+        "chat",
+    ]
+
+
+def test_a_base_by_name_moves_a_templates_endpoints(tmp_path: Path) -> None:
+    text = MINE.replace('"openai_compat"', '["openai_compat", "anthropic_compat"]')
+    (tmp_path / "mine.toml").write_text(text + 'bases = { anthropic = ["/claude"] }\n', encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    def dialect(path: str) -> str | None:
+        match = index.recognise(host="llm.corp.example", port=8443, method="POST", path=path)
+        return match.endpoint.dialect if match and match.endpoint else None
+
+    assert dialect("/claude/messages") == "anthropic_messages"
+    assert dialect("/v1/messages") is None
+    assert dialect("/v1/chat/completions") == "openai_chat"
+
+
+def test_a_file_over_a_packaged_one_reads_no_other_anew_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('schema = 1\nid = "xai"\nnotes = "mine"\n', encoding="utf-8")
+
+    changed, packaged = load_providers(tmp_path), load_providers()
+
+    assert [p for p in changed.providers if p.id != "xai"] == [p for p in packaged.providers if p.id != "xai"]
+    assert len(changed.providers) == len(packaged.providers)
+
+
+def test_a_template_in_the_place_of_a_packaged_one_changes_all_that_extend_it(tmp_path: Path) -> None:
+    template = "schema = 1\ntemplate = true\nextends = 'bearer'\ndialect = 'request'\nunmatched = { action = 'block' }\n"
+    (tmp_path / "search.toml").write_text(template, encoding="utf-8")
+
+    tavily, openai = load_providers(tmp_path).get("tavily"), load_providers(tmp_path).get("openai")
+
+    assert tavily is not None and tavily.unmatched is Action.BLOCK
+    assert openai is not None and openai.unmatched is Action.FLAG
