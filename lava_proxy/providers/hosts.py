@@ -6,7 +6,8 @@ shorter ones, and those over expressions.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
 _NAME_LENGTH_MAX = 253
 """Of DNS. Strangers choose the names that are looked up."""
+_REMEMBERED_MAX = 4096
 _PORT = re.compile(r"(?P<host>.+?)(?::(?P<port>\d{1,5}))?")
 REGEX_MARK = "re:"
 
@@ -83,7 +85,7 @@ class HostIndex[T]:
     """Owners by host. Built once, then only read: safe for any thread.
 
     A look-up costs a dictionary access for each label of the name, however many patterns there are: expressions stand
-    under the literal labels at their end, so that only those of the name's own domain are tried.
+    under the literal labels at their end, so that only those of the name's own domain are tried. Answers are remembered.
     """
 
     def __init__(self, entries: Iterable[tuple[HostPattern, T]]) -> None:
@@ -98,21 +100,30 @@ class HostIndex[T]:
                 self._suffixes.setdefault(pattern.text[1:], []).append((pattern.port, owner))
             else:
                 self._exact.setdefault(pattern.text, []).append((pattern.port, owner))
+        self._remembered = lru_cache(maxsize=_REMEMBERED_MAX)(self._owners)
 
-    def owners(self, host: str, port: int | None) -> list[T]:
+    def owners(self, host: str, port: int | None) -> tuple[T, ...]:
         """Everyone who may own ``host``, the closest pattern's owners only. ``port`` ``None``: any port will do."""
+        return self._remembered(host, port) if len(host) <= _NAME_LENGTH_MAX else ()
+
+    def _owners(self, host: str, port: int | None) -> tuple[T, ...]:
         name = normal_host(host)
-        if len(name) > _NAME_LENGTH_MAX:
-            return []
         found = _on_port(self._exact.get(name, ()), port)
-        if found or not (self._suffixes or self._regexes):
+        if found:
             return found
-        tails = [name[place:] for place, letter in enumerate(name) if letter == "."]
+        tails = [f".{rest}" for rest in _rests(name)]
         for tail in tails:
             if tail in self._suffixes and (found := _on_port(self._suffixes[tail], port)):
                 return found
         tried = [expression for tail in (*tails, "") for expression in self._regexes.get(tail, ())]
         return _on_port(((own_port, owner) for regex, own_port, owner in tried if regex.fullmatch(name)), port)
+
+
+def _rests(name: str) -> Iterator[str]:
+    """What follows each dot, the longest first."""
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
 
 
 _TAIL = re.compile(r"((?:\\\.[a-z0-9-]+)+)\$$")
@@ -127,5 +138,5 @@ def literal_tail(expression: str) -> str:
     return found[1].replace("\\.", ".")
 
 
-def _on_port[T](entries: Iterable[tuple[int | None, T]], port: int | None) -> list[T]:
-    return [owner for own_port, owner in entries if own_port is None or port is None or own_port == port]
+def _on_port[T](entries: Iterable[tuple[int | None, T]], port: int | None) -> tuple[T, ...]:
+    return tuple(owner for own_port, owner in entries if own_port is None or port is None or own_port == port)

@@ -68,7 +68,7 @@ class ProviderIndex:
 
     def owners(self, host: str, port: int | None = None) -> tuple[Provider, ...]:
         """Every provider that answers at ``host``: several where they share it by paths."""
-        return tuple(self._hosts.owners(host, port))
+        return self._hosts.owners(host, port)
 
     def recognise(self, *, host: str, port: int, method: str, path: str) -> Match | None:
         """What a request is. ``host`` and ``port`` are where its bytes go; ``path`` is the target, with or without query.
@@ -108,7 +108,7 @@ class ProviderIndex:
                 break
         return matches
 
-    def _keeper(self, owners: list[Provider], spelling: Spelling) -> Provider | None:
+    def _keeper(self, owners: tuple[Provider, ...], spelling: Spelling) -> Provider | None:
         """Whose policy holds for a path that nobody described: who claims its base, else who owns the whole host."""
         for owner in sorted(owners, key=lambda owner: owner.owns_host):
             bases = self._routes_of(owner).bases
@@ -129,7 +129,7 @@ class ProviderIndex:
         return endpoint.action is Action.FREE or self._readable is None or endpoint.dialect in self._readable
 
     def _match(self, provider: Provider, host: str, endpoint: Endpoint | None, variables: dict[str, str]) -> Match:
-        regions = self._regions[provider.id].owners(host, None) if provider.regions else []
+        regions = self._regions[provider.id].owners(host, None) if provider.regions else ()
         if endpoint is not None and not self._can_read(endpoint):
             return Match(
                 provider=provider,
