@@ -112,15 +112,15 @@ def test_a_request_is_told_what_it_is_taken_for(lava: Lava, folder: Path) -> Non
 
 def test_an_endpoint_whose_wire_format_has_no_reader_is_told(lava: Lava, folder: Path) -> None:
     (folder / "corp.toml").write_text(
-        CORP + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "agent_minutes"\n'
+        CORP + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "agent_calls"\n'
     )
     from lava_proxy.dialects import DIALECTS
 
-    if "agent_minutes" in DIALECTS:
+    if "agent_calls" in DIALECTS:
         pytest.skip("every wire format has a reader")
     said = lava("providers", "test", "http://llm.corp.example:8000/v1/x")
     assert said.facts["outcome"] == "passed on and recorded as unknown: its wire format has no reader yet"
-    assert "agent_minutes" in lava("providers", "validate").err
+    assert "agent_calls" in lava("providers", "validate").err
 
 
 class OneAnswer(BaseHTTPRequestHandler):

@@ -254,8 +254,8 @@ def test_only_what_the_operator_wrote_about_is_a_host_of_his_own(tmp_path: Path)
 
 
 def test_what_is_metered_in_a_format_that_nobody_reads_is_handled_as_unknown(tmp_path: Path) -> None:
-    text = MINE + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "exa"\n'
-    text += '[[endpoint]]\nmethod = "GET"\npath = "/x"\ndialect = "exa"\naction = "free"\n'
+    text = MINE + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "web_tools"\n'
+    text += '[[endpoint]]\nmethod = "GET"\npath = "/x"\ndialect = "web_tools"\naction = "free"\n'
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     index = load_providers(tmp_path, readable={"openai_chat"})
 

@@ -465,8 +465,8 @@ def test_the_error_of_a_provider_whose_wire_format_nobody_reads_has_openais_shap
     (tmp_path / "mine.toml").write_text(
         'schema = 1\nextends = "search"\nid = "mine"\nhosts = ["api.openai.example"]\nbase_paths = [""]\n'
     )
-    providers = load_providers(tmp_path, readable=DIALECTS.keys() - {"request"})
-    dialects = {name: dialect for name, dialect in DIALECTS.items() if name != "request"}
+    providers = load_providers(tmp_path, readable=DIALECTS.keys() - {"web_tools"})
+    dialects = {name: dialect for name, dialect in DIALECTS.items() if name != "web_tools"}
     desk = Desk(tmp_path, providers, prices, unknown_endpoint="block")
     desk.calls._dialects = dialects
     head = Head(
