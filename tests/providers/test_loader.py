@@ -319,7 +319,7 @@ def test_a_file_over_a_packaged_one_reads_no_other_anew_and_leaves_the_others_as
 
 
 def test_a_template_in_the_place_of_a_packaged_one_changes_all_that_extend_it(tmp_path: Path) -> None:
-    template = "schema = 1\ntemplate = true\nextends = 'bearer'\ndialect = 'request'\nunmatched = { action = 'block' }\n"
+    template = "schema = 1\ntemplate = true\nextends = 'bearer'\ndialect = 'web_tools'\nunmatched = { action = 'block' }\n"
     (tmp_path / "search.toml").write_text(template, encoding="utf-8")
 
     tavily, openai = load_providers(tmp_path).get("tavily"), load_providers(tmp_path).get("openai")
