@@ -139,6 +139,17 @@ class House:
         return DIALECTS
 
     @cached_property
+    def trials(self) -> "Trials":
+        from lava_proxy.services.trials import Trials
+
+        return Trials(
+            providers=self.providers,
+            dialects=self.dialects,
+            prices=self.prices,
+            unknown_endpoint=self.settings.unknown_endpoint,
+        )
+
+    @cached_property
     def customers(self) -> "Customers":
         from lava_proxy.services.customers import Customers
 
@@ -210,17 +221,6 @@ class House:
             settings=self.settings,
             clock=self.clock,
             ids=self.ids,
-        )
-
-    @cached_property
-    def trials(self) -> "Trials":
-        from lava_proxy.services.trials import Trials
-
-        return Trials(
-            providers=self.providers,
-            dialects=self.dialects,
-            prices=self.prices,
-            unknown_endpoint=self.settings.unknown_endpoint,
         )
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":
