@@ -8,7 +8,7 @@ LATER := slow or e2e or crash
 # pytest's exit code 5: no test was selected, as with ARGS='-k …' in one of the two rounds.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench docs lock clean
+.PHONY: help setup demo test test-long check bench docs catalogue lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,9 @@ bench: setup  ## our figures beside stock mitmdump's, in one run; ARGS='--help' 
 
 docs: setup  ## write docs/cli.md from the commands' own help
 	$(BIN)/python -m tests.house.cli_page
+
+catalogue: setup  ## write providers/catalogue.json and the table of docs/providers.md from the provider files
+	$(BIN)/python -m tests.house.catalogue_page
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header $(ARGS) pyproject.toml
 

@@ -172,7 +172,7 @@ class Proxy:
     def _targets(self) -> Targets:
         own = tuple(bound.getsockname()[:2] for bound in self._sockets)
         is_loopback_only = is_loopback(self._settings.host)
-        return Targets(own=own, is_loopback_only=is_loopback_only, is_exempt=self._edge.is_ai_host)
+        return Targets(own=own, is_loopback_only=is_loopback_only, is_exempt=self._edge.is_own_host)
 
 
 def _keep_out_of_collections() -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.spool import Spool, SpoolBooking
     from lava_proxy.services.subscriptions import Subscriptions
     from lava_proxy.services.ticking import Ticking
+    from lava_proxy.services.trials import Trials
     from lava_proxy.services.upkeep import Upkeep
     from lava_proxy.services.usage import UsageReports
     from lava_proxy.services.usage_records import UsageRecords
@@ -130,9 +131,11 @@ class House(Annex):
         Raises:
             InvalidProviderFile
         """
+        from lava_proxy.core.addresses import is_loopback
         from lava_proxy.providers import load_providers
 
-        return load_providers(self.home.providers_folder)
+        is_ours_alone = is_loopback(self.settings.host)
+        return load_providers(self.home.providers_folder, readable=self.dialects, with_local=is_ours_alone)
 
     @cached_property
     def prices(self) -> "PriceBook":
@@ -145,6 +148,17 @@ class House(Annex):
         from lava_proxy.dialects import DIALECTS
 
         return DIALECTS
+
+    @cached_property
+    def trials(self) -> "Trials":
+        from lava_proxy.services.trials import Trials
+
+        return Trials(
+            providers=self.providers,
+            dialects=self.dialects,
+            prices=self.prices,
+            unknown_endpoint=self.settings.unknown_endpoint,
+        )
 
     @cached_property
     def customers(self) -> "Customers":

@@ -42,6 +42,12 @@ class Edge:
         name = host_name(host)
         return self.line.is_ai_host(name, port) or self.line.is_ai_host(name, 443)
 
+    def is_own_host(self, host: str, port: int) -> bool:
+        """Whether the operator has described it, so that it may stand in his own network. The packaged files do not count:
+        whoever gets hold of one of their hundreds of names could lead us there."""
+        name = host_name(host)
+        return self.line.is_own_host(name, port) or self.line.is_own_host(name, 443)
+
     def is_intercepted(self, host: str, port: int) -> bool:
         """Whether a host's TLS is ended here: an AI host's, and that of the host that proves interception."""
         return host_name(host) == PROVE_HOST or self.is_ai_host(host, port)

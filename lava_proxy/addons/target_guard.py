@@ -52,7 +52,7 @@ class TargetGuard:
         listening = self._proxyserver().listen_addrs()
         own = tuple((str(host), int(own_port)) for host, own_port, *_ in listening)
         targets = Targets(
-            own=own, is_loopback_only=all(is_loopback(host) for host, _ in own), is_exempt=self._edge.is_ai_host
+            own=own, is_loopback_only=all(is_loopback(host) for host, _ in own), is_exempt=self._edge.is_own_host
         )
         host, wanted_port = server.address[:2]
         destination = Destination(host=host, port=wanted_port, is_redirected=server in self._redirected)

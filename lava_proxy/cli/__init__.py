@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "pull": Entry("as_code:pull", "Write meters and alerts as such a file."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:app", "Sum up requests by day, customer, meter, model or provider; report usage."),
+    "coverage": Entry("coverage:coverage", "Tell how many calls became exact, and why others did not."),
     "customers": Entry("customers:app", "Whom you bill."),
     "keys": Entry("keys:app", "Keys: yours, and those of customers."),
     "meters": Entry("meters:app", "What customers are charged."),

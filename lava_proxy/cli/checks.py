@@ -17,6 +17,7 @@ from lava_proxy.core.instants import format_instant, to_datetime
 from lava_proxy.core.pausing import pause_reason
 
 if TYPE_CHECKING:
+    from lava_proxy.core.ports import RequestFilter
     from lava_proxy.wiring import House
 
 _DAY_US = 86_400 * 1_000_000
@@ -214,6 +215,7 @@ def _requests(house: "House") -> Iterator[Check]:
     books = house.ledger.books()
     lines = books.usage(RequestFilter(since_us=since_us), by=())
     yield _ok("requests of the last day", str(lines[0].requests if lines else 0))
+    yield from _coverage(house, RequestFilter(since_us=since_us))
     for flag, fix in _FLAGS.items():
         found = books.usage(RequestFilter(since_us=since_us, flag=flag), by=())
         count = found[0].requests if found else 0
@@ -221,6 +223,20 @@ def _requests(house: "House") -> Iterator[Check]:
             yield _warn(
                 f"{flag} requests of the last day", str(count), f"lava requests list --flag {flag} --since 1d; {fix}"
             )
+
+
+def _coverage(house: "House", which: "RequestFilter") -> Iterator[Check]:
+    from lava_proxy.core.coverage import Grade
+    from lava_proxy.services.coverage import coverage, percent
+
+    found = coverage(house.ledger, which)
+    if not found.total:
+        return
+    shares = ", ".join(f"{percent(found, grade)} {grade.value}" for grade in Grade if found.counts[grade])
+    if found.counts[Grade.UNKNOWN] or found.counts[Grade.UNPRICED]:
+        yield _warn("coverage of the last day", shares, "lava coverage --since 1d tells why, with a sample of each")
+    else:
+        yield _ok("coverage of the last day", shares)
 
 
 def _outbox(house: "House") -> Iterator[Check]:

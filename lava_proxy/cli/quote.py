@@ -74,7 +74,7 @@ def quote(
             )
             answer = house.quotes.of_tokens(tokens, payer)
         else:
-            call = CallQuestion(url=url or "", method=method.upper(), body=_read_body(body))
+            call = CallQuestion(url=url or "", method=method.upper(), body=read_body(body))
             answer = house.quotes.of_call(call, payer)
         out = output(house, json)
         if json:
@@ -105,7 +105,7 @@ def _facts(answer: "QuoteAnswer") -> list[tuple[str, str | int | None]]:
     return facts
 
 
-def _read_body(given: str | None) -> bytes:
+def read_body(given: str | None) -> bytes:
     if given is None:
         raise InvalidInput("data: give the request's body with --data", field="data")
     if given == "@-":

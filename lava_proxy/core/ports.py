@@ -20,7 +20,7 @@ from lava_proxy.core.entities import (
     RequestStatus,
     Transaction,
 )
-from lava_proxy.core.ids import CustomerId, EventId, MeterId, RunId
+from lava_proxy.core.ids import CustomerId, EventId, MeterId, RequestId, RunId
 
 
 class Rows(Protocol):
@@ -134,6 +134,16 @@ class UsageLine(Struct, frozen=True, kw_only=True):
     """The part of the charge that no credit covered."""
 
 
+class FlagSet(Struct, frozen=True, kw_only=True):
+    """Finished requests of one provider with the same flags; errors, which cost nothing, are not among them."""
+
+    provider: str
+    flags: tuple[str, ...]
+    requests: int
+    sample: RequestId
+    """The newest of them."""
+
+
 class Page[T](Struct, frozen=True, kw_only=True):
     items: tuple[T, ...]
     next_cursor: str | None
@@ -173,6 +183,9 @@ class Books(Protocol):
 
         () gives one line. Blocked calls are not requests.
         """
+
+    def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
+        """Every set of flags that occurs, by provider, in the order of provider and flags."""
 
     def refusals(
         self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0

@@ -2,7 +2,7 @@
 
 Nobody is connected to the machine's metadata service or to our own port. Where other machines can reach the port, its
 clients are not connected to loopback and private addresses either, which only they would be let into through us; except
-for what the operator has described (AI hosts, `--connect-to`).
+for what the operator has described (provider files of his own, `--connect-to`).
 """
 
 import ipaddress

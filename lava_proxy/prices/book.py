@@ -91,15 +91,21 @@ class PriceBook:
     def search(
         self, text: str, *, providers: Iterable[tuple[str, ...]], at_us: int, limit: int = 50
     ) -> tuple[PriceSheet, ...]:
-        """Sheets of models whose name contains ``text``, at these providers (each by its names), as they would be charged."""
+        """Sheets of models whose name contains ``text``, at these providers (each by its names), as they would be charged.
+
+        A price that several of them have out of the same book, as gateways do, is told once: of the first.
+        """
         wanted = normal_model(text)
-        found: list[PriceSheet] = []
+        found: dict[tuple[str, str], PriceSheet] = {}
         for names in providers:
             for model in self._known(names):
                 if wanted in model and len(found) < limit:
                     sheet = self.sheet(provider=names, model=model, at_us=at_us)
-                    found += [replace(sheet, model=model)] if sheet is not None else []
-        return tuple(found)
+                    if sheet is not None:
+                        is_shared = sheet.source.startswith(GENAI)
+                        key = sheet.source if is_shared else f"{sheet.provider} {sheet.source}"
+                        found.setdefault((key, model), replace(sheet, model=model))
+        return tuple(found.values())
 
     @property
     def version(self) -> str:

@@ -6,19 +6,35 @@ index.recognise(host="api.openai.com", port=443, method="POST", path="/v1/chat/c
 """
 
 from lava_proxy.providers.index import ProviderIndex
-from lava_proxy.providers.loader import load_providers
-from lava_proxy.providers.model import Action, AuthSlot, Endpoint, Match, Provider, StreamRule, StreamUsage
-from lava_proxy.providers.schema import DIALECTS
+from lava_proxy.providers.loader import check_files, load_providers
+from lava_proxy.providers.model import (
+    Action,
+    AuthSlot,
+    Endpoint,
+    Match,
+    Provider,
+    Quantity,
+    ReportedCost,
+    Settle,
+    StreamRule,
+    StreamUsage,
+)
+from lava_proxy.providers.vocabulary import DIALECTS, UNITS
 
 __all__ = [
     "DIALECTS",
+    "UNITS",
     "Action",
     "AuthSlot",
     "Endpoint",
     "Match",
     "Provider",
     "ProviderIndex",
+    "Quantity",
+    "ReportedCost",
+    "Settle",
     "StreamRule",
     "StreamUsage",
+    "check_files",
     "load_providers",
 ]

@@ -6,11 +6,16 @@ shorter ones, and those over expressions.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
 from msgspec import Struct
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
+_NAME_LENGTH_MAX = 253
+"""Of DNS. Strangers choose the names that are looked up."""
+_REMEMBERED_MAX = 4096
 _PORT = re.compile(r"(?P<host>.+?)(?::(?P<port>\d{1,5}))?")
 REGEX_MARK = "re:"
 
@@ -77,33 +82,61 @@ def _port(text: str, digits: str | None) -> int | None:
 
 
 class HostIndex[T]:
-    """Owners by host. Built once, then only read: safe for any thread."""
+    """Owners by host. Built once, then only read: safe for any thread.
+
+    A look-up costs a dictionary access for each label of the name, however many patterns there are: expressions stand
+    under the literal labels at their end, so that only those of the name's own domain are tried. Answers are remembered.
+    """
 
     def __init__(self, entries: Iterable[tuple[HostPattern, T]]) -> None:
         self._exact: dict[str, list[tuple[int | None, T]]] = {}
         self._suffixes: dict[str, list[tuple[int | None, T]]] = {}
-        self._regexes: list[tuple[re.Pattern[str], int | None, T]] = []
+        self._regexes: dict[str, list[tuple[re.Pattern[str], int | None, T]]] = {}
         for pattern, owner in entries:
             if pattern.regex is not None:
-                self._regexes.append((pattern.regex, pattern.port, owner))
+                tail = literal_tail(pattern.regex.pattern)
+                self._regexes.setdefault(tail, []).append((pattern.regex, pattern.port, owner))
             elif pattern.text.startswith("*."):
                 self._suffixes.setdefault(pattern.text[1:], []).append((pattern.port, owner))
             else:
                 self._exact.setdefault(pattern.text, []).append((pattern.port, owner))
+        self._remembered = lru_cache(maxsize=_REMEMBERED_MAX)(self._owners)
 
-    def owners(self, host: str, port: int | None) -> list[T]:
+    def owners(self, host: str, port: int | None) -> tuple[T, ...]:
         """Everyone who may own ``host``, the closest pattern's owners only. ``port`` ``None``: any port will do."""
+        return self._remembered(host, port) if len(host) <= _NAME_LENGTH_MAX else ()
+
+    def _owners(self, host: str, port: int | None) -> tuple[T, ...]:
         name = normal_host(host)
         found = _on_port(self._exact.get(name, ()), port)
-        rest = name
-        while not found and "." in rest:
-            rest = rest.partition(".")[2]
-            found = _on_port(self._suffixes.get("." + rest, ()), port)
-        if not found and self._regexes:
-            matching = ((own_port, owner) for regex, own_port, owner in self._regexes if regex.fullmatch(name))
-            found = _on_port(matching, port)
-        return found
+        if found:
+            return found
+        tails = [f".{rest}" for rest in _rests(name)]
+        for tail in tails:
+            if tail in self._suffixes and (found := _on_port(self._suffixes[tail], port)):
+                return found
+        tried = [expression for tail in (*tails, "") for expression in self._regexes.get(tail, ())]
+        return _on_port(((own_port, owner) for regex, own_port, owner in tried if regex.fullmatch(name)), port)
 
 
-def _on_port[T](entries: Iterable[tuple[int | None, T]], port: int | None) -> list[T]:
-    return [owner for own_port, owner in entries if own_port is None or port is None or own_port == port]
+def _rests(name: str) -> Iterator[str]:
+    """What follows each dot, the longest first."""
+    while "." in name:
+        name = name.partition(".")[2]
+        yield name
+
+
+_TAIL = re.compile(r"((?:\\\.[a-z0-9-]+)+)\$$")
+_GROUP = re.compile(r"\([^()]*\)")
+
+
+def literal_tail(expression: str) -> str:
+    """The labels that every host of an anchored expression ends with: ``.amazonaws.com``; empty where that is not plain."""
+    found = _TAIL.search(expression)
+    if found is None or "|" in _GROUP.sub("", expression):
+        return ""
+    return found[1].replace("\\.", ".")
+
+
+def _on_port[T](entries: Iterable[tuple[int | None, T]], port: int | None) -> tuple[T, ...]:
+    return tuple(owner for own_port, owner in entries if own_port is None or port is None or own_port == port)

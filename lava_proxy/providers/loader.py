@@ -1,147 +1,132 @@
-"""Reads provider files: the packaged ones, then the operator's, whose keys take the place of the packaged ones."""
+"""Loads the packaged providers, then the operator's, whose keys take the place of the packaged ones.
 
-import tomllib
-from collections.abc import Sequence
-from msgspec import Struct
+Reading hundreds of files costs a third of a second, so what they come to is packaged beside them (``catalogue.json``,
+written by ``make catalogue``) with the hash of their bytes. It is believed only while that hash is theirs: whoever edits
+a file sees the change at once, and a test tells them to write the catalogue again.
+"""
+
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from lava_proxy.core.addresses import is_loopback
 from lava_proxy.core.errors import InvalidProviderFile
+from lava_proxy.providers.compiled import decode, fingerprint
+from lava_proxy.providers.hosts import parse_host
 from lava_proxy.providers.index import ProviderIndex
-from lava_proxy.providers.model import Action, AuthSlot, Endpoint, Provider, StreamRule, StreamUsage
-from lava_proxy.providers.schema import EndpointTable, ProviderFile, StreamTable, read_table
+from lava_proxy.providers.model import PACKAGED, Provider
 
-PACKAGED = Path(__file__).parent
-TEMPLATES = PACKAGED / "_templates"
-
-
-class _Source(Struct, frozen=True, kw_only=True):
-    """A checked file and where it is from."""
-
-    file: ProviderFile
-    origin: str
+PACKAGED_FOLDER = Path(__file__).parent
+TEMPLATES = PACKAGED_FOLDER / "_templates"
+CATALOGUE = PACKAGED_FOLDER / "catalogue.json"
 
 
-def load_providers(operator_folder: Path | None = None) -> ProviderIndex:
+def load_providers(
+    operator_folder: Path | None = None, *, readable: Collection[str] | None = None, with_local: bool = True
+) -> ProviderIndex:
     """Every enabled provider: the packaged files, then ``*.toml`` of ``operator_folder`` (none if it does not exist).
 
-    A file of the operator's with a packaged provider's id replaces that one's keys, each as a whole.
+    A file of the operator's with a packaged provider's id replaces that one's keys, each as a whole. ``readable`` are
+    the wire formats that have a reader; endpoints of others are recognised as unknown ones (``None``: all are read).
+    ``with_local=False`` leaves out the hosts on the caller's own machine that are packaged: where others can reach the
+    proxy, ``localhost`` would be the proxy's machine.
 
     Raises:
         InvalidProviderFile: a file cannot be read, has an unknown or wrong key, or claims what another one owns.
     """
-    templates = {path.stem: _read(path, f"_templates/{path.name}") for path in _files(TEMPLATES)}
-    sources = {source.file.id: source for source in (_read(path, "packaged") for path in _files(PACKAGED))}
-    for path in _files(operator_folder) if operator_folder is not None else ():
-        source = _read(path, str(path))
-        if source.file.template:
-            templates[path.stem] = source
-        else:
-            sources[source.file.id] = _overlaid(sources.get(source.file.id), source)
-    enabled = (source for source in sources.values() if source.file.enabled)
-    return ProviderIndex(_provider(_extended(source, templates)) for source in enabled)
+    own_files = toml_files(operator_folder) if operator_folder is not None else []
+    packaged = _compiled_providers()
+    providers = _with_own(packaged, own_files) if packaged is None or own_files else packaged
+    if not with_local:
+        providers = _without_local(providers)
+    return ProviderIndex(providers, readable=readable)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.toml")) if folder.is_dir() else []
+def check_files(files: Sequence[Path], *, readable: Collection[str] | None = None) -> ProviderIndex:
+    """The packaged providers with these files over them, in this order; every file that is wrong by itself is told.
+
+    Raises:
+        InvalidProviderFile: with ``details`` of the first that is wrong, and all of them in its message.
+    """
+    from lava_proxy.providers.reading import read_source
+
+    faults: list[InvalidProviderFile] = []
+    for file in files:
+        try:
+            read_source(file, str(file))
+        except InvalidProviderFile as fault:
+            faults.append(fault)
+    if len(faults) > 1:
+        message = "\n".join(fault.message for fault in faults)
+        raise InvalidProviderFile(message, hint=faults[0].hint, **faults[0].details)
+    if faults:
+        raise faults[0]
+    return ProviderIndex(_with_own(_compiled_providers(), list(files)), readable=readable)
 
 
-def _read(path: Path, origin: str) -> _Source:
-    name = path.name if origin == "packaged" else origin
+def packaged_providers() -> list[Provider]:
+    """What the packaged files come to, read anew."""
+    return _with_own(None, [])
+
+
+def packaged_files() -> list[Path]:
+    """All that ``catalogue.json`` is made from."""
+    return [*toml_files(PACKAGED_FOLDER), *toml_files(TEMPLATES)]
+
+
+def toml_files(folder: Path) -> list[Path]:
+    """In the order of their names; none where there is no such folder."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidProviderFile(
-            f"{name}: cannot be read: {fault}", hint="check its permissions", file=name
-        ) from fault
-    except tomllib.TOMLDecodeError as fault:
-        raise InvalidProviderFile(f"{name}: is not TOML: {fault}", hint="see https://toml.io", file=name) from fault
-    file = read_table(table, file=name)
-    if file.id is None and not file.template:
-        raise InvalidProviderFile(f"{name}: id is missing", hint="add 'id'", file=name, field="id")
-    return _Source(file=file, origin=origin)
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in names]
 
 
-def _overlaid(below: _Source | None, above: _Source) -> _Source:
-    if below is None:
-        return above
-    return _Source(file=_merged(below.file, above.file), origin=above.origin)
+def _without_local(providers: Sequence[Provider]) -> list[Provider]:
+    """Without the hosts on this machine that packaged files name, and without providers that have no other."""
+    kept: list[Provider] = []
+    for provider in providers:
+        hosts = tuple(host for host in provider.hosts if not _is_local(host))
+        if provider.origin != PACKAGED or len(hosts) == len(provider.hosts):
+            kept.append(provider)
+        elif hosts:
+            kept.append(replace(provider, hosts=hosts))
+    return kept
 
 
-def _merged(below: ProviderFile, above: ProviderFile) -> ProviderFile:
-    """``below`` with the keys that ``above`` sets."""
-    return below.model_copy(update={key: getattr(above, key) for key in above.model_fields_set})
+def _is_local(host: str) -> bool:
+    name = parse_host(host).text
+    return is_loopback(name) or name == "0.0.0.0"  # noqa: S104 - nobody listens there: it is recognised
 
 
-def _extended(source: _Source, templates: dict[str, _Source], path: tuple[str, ...] = ()) -> _Source:
-    """``source`` over its templates, the first named on top; endpoints add up, its own first."""
-    file, endpoints = source.file, list(source.file.endpoint)
-    for name in source.file.extends:
-        if name not in templates:
-            known = ", ".join(sorted(templates))
-            raise _fault(source, "extends", f"there is no template {name!r}", f"there are: {known}")
-        if name in path:
-            raise _fault(source, "extends", f"{name!r} extends itself", "take it out of one of them")
-        below = _extended(templates[name], templates, (*path, name)).file
-        endpoints += below.endpoint
-        file = _merged(below, file)
-    return _Source(file=file.model_copy(update={"endpoint": endpoints, "template": False}), origin=source.origin)
+def _compiled_providers() -> list[Provider] | None:
+    """From the catalogue, if it is there and of these files."""
+    try:
+        content = CATALOGUE.read_bytes()
+    except OSError:
+        return None
+    return decode(content, of=fingerprint(packaged_files()))
 
 
-def _provider(source: _Source) -> Provider:
-    file = source.file
-    if file.id is None or not file.hosts:
-        raise _fault(source, "hosts", "are missing", "name at least one host")
-    if file.dialect is None:
-        raise _fault(source, "dialect", "is missing", "name the usual wire format, or extend a template that does")
-    bases = tuple(file.base_paths if file.base_paths is not None else [""])
-    return Provider(
-        id=file.id,
-        name=file.name or file.id,
-        category=file.category or "llm",
-        hosts=tuple(file.hosts),
-        base_paths=bases,
-        owns_host=file.owns_host,
-        dialect=file.dialect,
-        auth=tuple(AuthSlot(place=slot.place, name=slot.name.lower(), scheme=slot.scheme) for slot in file.auth),
-        endpoints=tuple(_endpoint(table, source, bases) for table in file.endpoint),
-        unmatched=Action(file.unmatched.action),
-        prices=(f"lava:{file.id}", *file.prices),
-        deployments=dict(file.deployments),
-        regions=dict(file.regions),
-        docs=file.docs,
-        pricing=file.pricing,
-        checked=file.checked.isoformat() if file.checked else "",
-        evidence=file.evidence,
-        notes=file.notes,
-        origin=source.origin,
-    )
+def _with_own(packaged: list[Provider] | None, own_files: list[Path]) -> list[Provider]:
+    """Packaged providers with the operator's files over them; only what those touch is read anew.
 
+    A template of the operator's with a packaged one's name takes its place for everybody, so then all is read anew.
+    """
+    from lava_proxy.providers.reading import finished, overlaid, read_source
 
-def _endpoint(table: EndpointTable, source: _Source, bases: Sequence[str]) -> Endpoint:
-    file = source.file
-    where = f"endpoint {table.method} {table.path}"
-    dialect = table.dialect or file.dialect
-    if dialect is None or (table.action == "meter" and table.op is None):
-        raise _fault(source, where, "is metered, but has no op", 'add op = "chat" or the like, or action = "free"')
-    return Endpoint(
-        method=table.method,
-        bases=tuple(table.base if table.base is not None else bases),
-        path=table.path,
-        action=Action(table.action),
-        op=table.op or "free",
-        dialect=dialect,
-        stream=_stream(table.stream or file.stream),
-        model=tuple(table.model if table.model is not None else file.model),
-    )
-
-
-def _stream(table: StreamTable | None) -> StreamRule:
-    if table is None:
-        return StreamRule(usage=StreamUsage.NEVER)
-    since = (table.inject_since.query, table.inject_since.value) if table.inject_since else None
-    return StreamRule(usage=StreamUsage(table.usage), inject=table.inject or "", inject_since=since)
-
-
-def _fault(source: _Source, key: str, what: str, hint: str) -> InvalidProviderFile:
-    name = f"{source.file.id}.toml" if source.origin == "packaged" else source.origin
-    return InvalidProviderFile(f"{name}: {key}: {what}", hint=hint, file=name, field=key)
+    templates = {path.stem: read_source(path, PACKAGED) for path in toml_files(TEMPLATES)}
+    own = [(path.stem, read_source(path, str(path))) for path in own_files]
+    own_templates = {stem: source for stem, source in own if source.file.template}
+    own_providers = [source for _, source in own if not source.file.template]
+    touched = None if packaged is None or own_templates.keys() & templates else {each.file.id for each in own_providers}
+    templates |= own_templates
+    files = [path for path in toml_files(PACKAGED_FOLDER) if touched is None or path.stem in touched]
+    sources = {source.file.id: source for source in (read_source(path, PACKAGED) for path in files)}
+    for source in own_providers:
+        sources[source.file.id] = overlaid(sources.get(source.file.id), source)
+    kept = [] if packaged is None or touched is None else [each for each in packaged if each.id not in touched]
+    return kept + [finished(source, templates) for source in sources.values() if source.file.enabled]

@@ -1,8 +1,16 @@
-"""Providers as frozen values: what a TOML file says, checked and with its templates filled in."""
+"""Providers as frozen values: what a TOML file says, checked and with its templates filled in.
+
+Thousands of them live as long as the process and none can hold itself: the garbage collector need not look (``gc=False``).
+"""
 
 from collections.abc import Mapping
-from msgspec import Struct, field
 from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+PACKAGED = "packaged"
+"""The origin of what comes with the program; any other is a file of the operator's."""
 
 
 class Action(StrEnum):
@@ -25,7 +33,7 @@ class StreamUsage(StrEnum):
     NEVER = "never"
 
 
-class StreamRule(Struct, frozen=True, kw_only=True):
+class StreamRule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a stream comes to report its usage."""
 
     usage: StreamUsage
@@ -36,24 +44,67 @@ class StreamRule(Struct, frozen=True, kw_only=True):
     A request without the parameter speaks to the newest version."""
 
 
-class Endpoint(Struct, frozen=True, kw_only=True):
+class Settle(StrEnum):
+    """When a call's usage is known, and so when it is charged."""
+
+    IMMEDIATE = "immediate"
+    ON_POLL = "on_poll"
+    """When an answer to a later question says that the work is done."""
+    ON_DOWNLOAD = "on_download"
+    """When the results are fetched."""
+
+
+NO_STREAM = StreamRule(usage=StreamUsage.NEVER)
+USUAL_MODEL = ("response:model", "request:model")
+
+
+class ReportedCost(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Where the provider says what a call cost."""
+
+    source: str
+    """``response:usage.cost``, ``header:x-cost``."""
+    per_usd: int = 1
+    """How many of the reported units are a dollar: 1, 100 for cents."""
+
+
+class Quantity(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Where a billed quantity is told."""
+
+    unit: str
+    source: str
+    """As in ``ReportedCost``, also ``request:text``: the length of what was sent."""
+    is_fallback: bool = False
+    """Used only where no other tells the unit."""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One kind of request of a provider."""
 
     method: str
     bases: tuple[str, ...]
     path: str
     """Below a base: ``{name}`` is one segment or a part of one, ``*`` any part of a segment, ``**`` any rest."""
-    action: Action
+    action: Action = Action.METER
     op: str
     """chat, completions, responses, embeddings, messages …: what the dialect is told; ``free`` where nothing is metered."""
     dialect: str
     """The wire format: of the exchange, or of our own error where nothing is metered."""
-    stream: StreamRule
-    model: tuple[str, ...]
-    """Where the model's name is found, first hit wins: request:model, response:model, path:NAME, map:NAME, const:NAME."""
+    stream: StreamRule = NO_STREAM
+    model: tuple[str, ...] = USUAL_MODEL
+    """Where the model's name is found, first hit wins: request:FIELD, response:FIELD, path:NAME, map:NAME, const:NAME.
+    The fields of request and answer are read by the dialect, which gives one name for each."""
+    settle: Settle = Settle.IMMEDIATE
+    settles: str = ""
+    """The operation whose results this one brings: an answer here may end a call that was made before."""
+    idempotency: tuple[str, ...] = ()
+    """Where the id stands that two sightings of the same work share, so that it is charged once; first hit wins."""
+    reported_cost: ReportedCost | None = None
+    quantities: tuple[Quantity, ...] = ()
+    units: tuple[str, ...] = ()
+    """What it is billed by, in the words of ``vocabulary.UNITS``."""
 
 
-class AuthSlot(Struct, frozen=True, kw_only=True):
+class AuthSlot(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Where this provider takes its key."""
 
     place: str
@@ -63,7 +114,7 @@ class AuthSlot(Struct, frozen=True, kw_only=True):
     """What stands before the key: ``Bearer``."""
 
 
-class Provider(Struct, frozen=True, kw_only=True):
+class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who answers, where, and how its bytes are written."""
 
     id: str
@@ -92,10 +143,26 @@ class Provider(Struct, frozen=True, kw_only=True):
     checked: str
     """The day when somebody last compared this file with the provider's documentation (ISO)."""
     evidence: str
-    """recorded: read from recorded exchanges; documented: from documentation or an SDK; community: second hand."""
+    """verified: read from recorded exchanges, or from the provider's own SDK or documentation; community: second hand."""
+    sources: tuple[str, ...] = ()
+    """What the file was made from."""
+    aliases: tuple[str, ...] = ()
+    """Other ids by which people know it."""
+    signed: str = ""
+    """``sigv4``: requests are signed and must not be changed."""
     notes: str = ""
     origin: str = "packaged"
     """``packaged``, or the operator's file."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Everything that it bills by."""
+        return tuple(dict.fromkeys(unit for endpoint in self.endpoints for unit in endpoint.units))
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """The wire formats of what is metered."""
+        return tuple(dict.fromkeys(e.dialect for e in self.endpoints if e.action is Action.METER))
 
 
 class Match(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ that a server might give it; the caller takes the dearest match, and never lets 
 """
 
 import re
-from msgspec import Struct
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 _PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_~:@!$&'()*+,=.-]+)*/?")
 """Segments of unreserved and harmless characters; none is empty (but for a trailing slash), ``.`` or ``..``."""

@@ -9,18 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lava_proxy.core.errors import InvalidProviderFile
 from lava_proxy.providers.hosts import parse_host
 from lava_proxy.providers.paths import parse_path
-
-SCHEMA = 1
-DIALECTS = (
-    "openai_chat",
-    "openai_completions",
-    "openai_responses",
-    "openai_embeddings",
-    "anthropic_messages",
-    "gemini_generate",
-)
-"""The wire formats that an endpoint may name."""
-INJECTIONS = ("stream_options.include_usage",)
+from lava_proxy.providers.vocabulary import DIALECTS, INJECTIONS, UNITS
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Link = Annotated[str, StringConstraints(pattern=r"^https://\S+$")]
@@ -44,6 +33,10 @@ def _injection(text: str) -> str:
     return _one_of(text, INJECTIONS)
 
 
+def _unit(text: str) -> str:
+    return _one_of(text, UNITS)
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -60,8 +53,11 @@ Path = Annotated[str, AfterValidator(_path)]
 Dialect = Annotated[str, AfterValidator(_dialect)]
 Injection = Annotated[str, AfterValidator(_injection)]
 ModelSource = Annotated[
-    str, StringConstraints(pattern=r"^(request:model|response:model|(path|map):[a-z_]+|const:\S+)$")
+    str, StringConstraints(pattern=r"^((request|response):[A-Za-z_.]+|(path|map):[a-z_]+|const:\S+)$")
 ]
+Unit = Annotated[str, AfterValidator(_unit)]
+Place = Annotated[str, StringConstraints(pattern=r"^(response|request|header|path|query):\S+$")]
+"""Where in an exchange a value stands: ``response:usage.cost``, ``header:x-cost``, ``path:id``, ``request:text``."""
 PriceName = Annotated[str, StringConstraints(pattern=r"^genai-prices:[a-z0-9_-]+$")]
 
 
@@ -86,15 +82,37 @@ class AuthTable(_Table):
     scheme: str = ""
 
 
+class CostTable(_Table):
+    """What the provider itself says that a call cost."""
+
+    source: Place = Field(alias="from")
+    per_usd: Annotated[int, Field(ge=1)] = 1
+
+
+class QuantityTable(_Table):
+    """Where a billed quantity is told."""
+
+    unit: Unit
+    source: Place = Field(alias="from")
+    role: Literal["reported", "fallback"] = "reported"
+
+
 class EndpointTable(_Table):
     method: Annotated[str, StringConstraints(pattern=r"^[A-Z]+$")]
     path: Path
     base: list[Path] | None = None
+    at: Name | None = None
     op: Name | None = None
     dialect: Dialect | None = None
     action: Literal["meter", "free"] = "meter"
     stream: StreamTable | None = None
     model: list[ModelSource] | None = None
+    settle: Literal["immediate", "on_poll", "on_download"] = "immediate"
+    settles: Name | None = None
+    idempotency: list[Place] = []
+    reported_cost: CostTable | None = None
+    quantities: list[QuantityTable] = []
+    units: list[Unit] = []
 
 
 class UnmatchedTable(_Table):
@@ -109,15 +127,19 @@ class ProviderFile(_Table):
     extends: Annotated[list[Name], BeforeValidator(_listed)] = []
     enabled: bool = True
     id: Name | None = None
+    aliases: list[Name] = []
     name: str | None = None
     category: str | None = None
     hosts: list[Host] | None = None
     base_paths: list[Path] | None = None
+    bases: dict[Name, list[Path]] = {}
     owns_host: bool = True
+    signed: Literal["sigv4"] | None = None
     dialect: Dialect | None = None
     auth: list[AuthTable] = []
     stream: StreamTable | None = None
     model: list[ModelSource] = ["response:model", "request:model"]
+    reported_cost: CostTable | None = None
     endpoint: list[EndpointTable] = []
     unmatched: UnmatchedTable = UnmatchedTable(action="flag")
     prices: list[PriceName] = []
@@ -126,7 +148,8 @@ class ProviderFile(_Table):
     docs: str = ""
     pricing: str = ""
     checked: date | None = None
-    evidence: Literal["recorded", "documented", "community"] = "community"
+    evidence: Literal["verified", "community"] = "community"
+    sources: list[str] = []
     notes: str = ""
 
 
@@ -137,6 +160,8 @@ _TABLES: dict[str, type[_Table]] = {
     "stream": StreamTable,
     "inject_since": SinceTable,
     "unmatched": UnmatchedTable,
+    "reported_cost": CostTable,
+    "quantities": QuantityTable,
 }
 
 
@@ -152,7 +177,7 @@ def read_table(table: dict[str, object], *, file: str) -> ProviderFile:
         errors = sorted(fault.errors(), key=lambda error: error["type"] != _UNKNOWN_KEY)
         problems = [_problem(error["loc"], error["type"], error["msg"]) for error in errors]
         message = "; ".join(f"{key}: {what}" for key, what, _ in problems)
-        hint = next((hint for _, _, hint in problems if hint), "docs/providers.md lists every key")
+        hint = next((hint for _, _, hint in problems if hint), "docs/provider-files.md lists every key")
         raise InvalidProviderFile(f"{file}: {message}", hint=hint, file=file, field=problems[0][0]) from fault
 
 

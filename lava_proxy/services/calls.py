@@ -78,6 +78,9 @@ class Calls:
     def is_ai_host(self, host: str, port: int) -> bool:
         return self._providers.is_ai_host(host, port)
 
+    def is_own_host(self, host: str, port: int) -> bool:
+        return self._providers.is_own_host(host, port)
+
     def admit_tunnel(self, host: str, port: int, credentials: Credentials | None) -> Future[Refused | None]:
         """Where keys are required, a tunnel needs a good one; its provider's errors are not ours to shape."""
         key, _ = split_credentials(credentials)
@@ -272,7 +275,8 @@ class Calls:
     def _dialect(self, match: Match | None) -> Dialect:
         if match is None:
             return self._dialects["openai_chat"]
-        return self._dialects[match.endpoint.dialect if match.endpoint else match.provider.dialect]
+        name = match.endpoint.dialect if match.endpoint else match.provider.dialect
+        return self._dialects.get(name, self._dialects["openai_chat"])
 
     def _refuse(self, dialect: Dialect, denial: Denial) -> Refused:
         return refused(dialect, fault_of(denial, upgrade_url=self._settings.upgrade_url))

@@ -101,6 +101,9 @@ class Line(Protocol):
 
     def is_ai_host(self, host: str, port: int) -> bool: ...
 
+    def is_own_host(self, host: str, port: int) -> bool:
+        """Whether the operator has described this host in a file of his own."""
+
     def admit_tunnel(self, host: str, port: int, credentials: Credentials | None) -> Future[Refused | None]:
         """May this client have a tunnel to a host that is not an AI host? ``None``: yes."""
 

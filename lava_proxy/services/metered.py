@@ -246,8 +246,8 @@ class MeteredCall:
         )
 
     def _unread(self, ending: Ending) -> Measured:
-        """Nothing could read the answer: an endpoint nobody described, or no answer before the client left."""
-        if not self._plan.is_known_endpoint:
+        """Nothing could read the answer: an endpoint nobody described, a WebSocket, or no answer before the client left."""
+        if not self._plan.is_known_endpoint or self._status == _SWITCHING_PROTOCOLS:
             return self._measured(NO_USAGE, None, ("unknown",))
         if "metering_failed" in self._flags:
             return self._at_quote(None, ("estimated",))

@@ -19,14 +19,16 @@ from lava_proxy.core.entities import (
     JournalEntry,
     Refusal,
     RequestRecord,
+    RequestStatus,
 )
 from lava_proxy.core.ids import CustomerId, RunId
-from lava_proxy.core.ports import Page, RequestFilter, UsageLine
+from lava_proxy.core.ports import FlagSet, Page, RequestFilter, UsageLine
 from lava_proxy.core.rollups import FIGURES, NOTHING, figures_of
 from lava_proxy.store.memory_state import State
 from lava_proxy.store.periods import PERIODS, period_of, zone
 from lava_proxy.store.reading import check_grouping, check_limit, matches, page_of, parse_request_cursor, request_cursor
 from lava_proxy.store.rows_holds import OPEN_STATES
+from lava_proxy.store.table import list_to_json
 
 _GROUPS: dict[str, Callable[[RequestRecord], str]] = {
     "customer": lambda record: record.customer_id or "",
@@ -104,6 +106,22 @@ class MemoryBooks:
             )
             groups.setdefault(group, []).append(record)
         return tuple(_line(group, groups[group]) for group in sorted(groups))
+
+    def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
+        """See ``core.ports.Books``."""
+        found: dict[tuple[str, str], list[RequestRecord]] = {}
+        for record in self._requests(which):
+            if record.status is not RequestStatus.ERROR:
+                found.setdefault((record.request.provider, list_to_json(record.flags)), []).append(record)
+        return tuple(
+            FlagSet(
+                provider=provider,
+                flags=records[0].flags,
+                requests=len(records),
+                sample=max(record.request_id for record in records),
+            )
+            for (provider, _), records in sorted(found.items())
+        )
 
     def refusals(
         self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0

@@ -21,7 +21,7 @@ from lava_proxy.core.entities import (
     Transaction,
 )
 from lava_proxy.core.ids import CustomerId, RunId
-from lava_proxy.core.ports import Page, RequestFilter, Rows, UsageLine
+from lava_proxy.core.ports import FlagSet, Page, RequestFilter, Rows, UsageLine
 from lava_proxy.store.connections import ReadPool
 from lava_proxy.store.reading import check_limit, page_of, parse_request_cursor, request_cursor
 from lava_proxy.store.rollups import find_faults
@@ -30,7 +30,7 @@ from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import DELIVERIES, EVENTS, decode_delivery, decode_event
 from lava_proxy.store.rows_people import CUSTOMERS
 from lava_proxy.store.rows_requests import REQUESTS
-from lava_proxy.store.sqlite_usage import requests_where, usage_lines
+from lava_proxy.store.sqlite_usage import flag_sets, requests_where, usage_lines
 from lava_proxy.store.statements import find_by, load_rows, order_sql, select_sql
 from lava_proxy.store.table import Cell, Table, to_json
 from lava_proxy.store.tables import table_of
@@ -188,6 +188,11 @@ class SqliteBooks:
         """See ``core.ports.Books``."""
         with self._session() as connection:
             return usage_lines(connection, which, by=by, time_zone=time_zone)
+
+    def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
+        """See ``core.ports.Books``."""
+        with self._session() as connection:
+            return flag_sets(connection, which)
 
     def refusals(
         self, *, run_id: RunId | None = None, customer_id: CustomerId | None = None, since_us: int = 0

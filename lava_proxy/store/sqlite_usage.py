@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from lava_proxy.core.ports import RequestFilter, UsageLine
+from lava_proxy.core.ids import RequestId
+from lava_proxy.core.ports import FlagSet, RequestFilter, UsageLine
 from lava_proxy.core.rollups import BUCKET_US, FIGURES, NOTHING, Figures
 from lava_proxy.store.periods import PERIODS, Period, periods_between, zone
 from lava_proxy.store.reading import check_grouping
 from lava_proxy.store.schema_rollups import ROLLUPS, SUMS_OF_REQUESTS
-from lava_proxy.store.table import Cell, to_json
+from lava_proxy.store.table import Cell, list_from_json, to_json
 
 _GROUP_COLUMNS = {
     "customer": "coalesce(customer_id, '')",
@@ -65,6 +66,20 @@ def usage_lines(
             for group, figures in _sums(connection, which, table, since_us, until_us, by, period.name):
                 found[group] = tuple(map(add, found.get(group, NOTHING), figures))
     return tuple(_line(group, found[group]) for group in sorted(found) if found[group][0] or not by)
+
+
+def flag_sets(connection: sqlite3.Connection, which: RequestFilter) -> tuple[FlagSet, ...]:
+    """See ``core.ports.Books``."""
+    where, values = requests_where(which)
+    where.append("status <> 'error'")
+    columns = "provider, flags, count(*), max(request_id)"
+    sql = (
+        f"SELECT {columns} FROM requests WHERE {' AND '.join(where)} GROUP BY provider, flags ORDER BY provider, flags"  # noqa: S608 - the names are ours
+    )
+    return tuple(
+        FlagSet(provider=provider, flags=list_from_json(flags), requests=count, sample=RequestId(sample))
+        for provider, flags, count, sample in connection.execute(sql, values)
+    )
 
 
 def _is_plain(which: RequestFilter) -> bool:

@@ -86,6 +86,9 @@ class FakeLine:
     closed: list[tuple[str, Ending]] = field(default_factory=list)
     abandoned: list[Future[Forward | Refused]] = field(default_factory=list)
 
+    def is_own_host(self, host: str, port: int) -> bool:
+        return False
+
     def is_ai_host(self, host: str, port: int) -> bool:
         return (host in self.ai_hosts and port == 443) or f"{host}:{port}" in self.ai_hosts
 

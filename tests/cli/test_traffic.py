@@ -52,6 +52,21 @@ def test_requests_are_found_by_who_what_and_when(lava: Lava, filled: Path) -> No
     assert len(lava("requests", "list", "--run-id", run_id).rows) == 4
 
 
+def test_coverage_tells_why_calls_are_not_exact_with_a_sample(lava: Lava, filled: Path) -> None:
+    found = lava("coverage", "--json").document
+
+    counts = {name: grade["requests"] for name, grade in found["grades"].items()}
+    assert found["requests"] == sum(counts.values()) == 4
+    assert counts == {"exact": 3, "estimated": 1, "unpriced": 0, "unknown": 0}
+    assert found["grades"]["exact"]["share_basis_points"] == 7500
+    (reason,) = found["reasons"]
+    assert reason["reason"] == "its proxy was killed: charged at its hold"
+    assert "orphaned" in lava("requests", "show", reason["sample_request_id"], "--json").document["flags"]
+    assert lava("coverage", "--customer", "poor").rows[0] == {"grade": "exact", "calls": "1", "share": "100.00 %"}
+    assert "no calls" in lava("coverage", "--until", "1h").err
+    assert "75.00 % exact, 25.00 % estimated" in lava("doctor").out
+
+
 def test_usage_is_summed_up_by_name(lava: Lava, filled: Path) -> None:
     rows = lava("usage", "--by", "customer,meter").rows
     assert [(row["customer"], row["meter"], row["requests"]) for row in rows] == [

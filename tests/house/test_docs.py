@@ -11,10 +11,12 @@ import pytest
 import lava_proxy
 from lava_proxy.cli.entry import EXIT_CODES
 from lava_proxy.core.errors import LavaError
-from lava_proxy.providers import DIALECTS, load_providers
-from lava_proxy.providers.schema import ProviderFile
+from lava_proxy.providers import DIALECTS, UNITS
+from lava_proxy.providers.loader import TEMPLATES, packaged_providers, toml_files
+from lava_proxy.providers.schema import EndpointTable, ProviderFile
 from lava_proxy.services.faults import STATUSES
 from lava_proxy.settings import Settings
+from tests.house.catalogue_page import with_table
 from tests.house.cli_page import render
 from tests.house.project import DOCS, PACKAGE, ROOT, modules, page
 
@@ -111,14 +113,34 @@ def test_the_page_of_the_command_line_is_what_the_commands_say_of_themselves() -
     assert page("cli.md") == render(), "run `make docs`"
 
 
-def test_every_provider_and_every_key_of_its_file_is_described() -> None:
-    text = page("providers.md")
-    keys = {field.alias or name for name, field in ProviderFile.model_fields.items()}
-    described = {name for cells in rows(text) for name in CODE.findall(cells[0])}
+def section(text: str, title: str) -> str:
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
-    assert described == keys
-    assert [dialect for dialect in DIALECTS if f"`{dialect}`" not in text] == []
-    assert [p.name for p in load_providers().providers if p.name.split(" ")[0] not in text] == []
+
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [("Keys of a file", ProviderFile), ("Keys of an endpoint", EndpointTable)],
+    ids=["file", "endpoint"],
+)
+def test_every_key_of_a_provider_file_is_described(title: str, table: type[ProviderFile] | type[EndpointTable]) -> None:
+    keys = {field.alias or name for name, field in table.model_fields.items()}
+
+    assert {
+        name for cells in rows(section(page("provider-files.md"), title)) for name in CODE.findall(cells[0])
+    } == keys
+
+
+def test_every_wire_format_unit_and_template_of_provider_files_is_described() -> None:
+    text = page("provider-files.md")
+    templates = [path.stem for path in toml_files(TEMPLATES)]
+
+    assert [name for name in (*DIALECTS, *UNITS, *templates) if f"`{name}`" not in text] == []
+
+
+def test_the_table_of_providers_is_what_their_files_say() -> None:
+    text = page("providers.md")
+
+    assert text == with_table(text, packaged_providers()), "run `make catalogue`"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lava_proxy.core.errors import InvalidProviderFile
-from lava_proxy.providers import DIALECTS, Action, StreamUsage, load_providers
+from lava_proxy.providers import Action, StreamUsage, load_providers
 
 MINE = """
 schema = 1
@@ -27,64 +27,6 @@ def refusal(folder: Path, text: str) -> InvalidProviderFile:
         load(folder, acme=text)
     assert str(folder / "acme.toml") in caught.value.message or "acme" in caught.value.message
     return caught.value
-
-
-def test_the_packaged_providers_are_complete() -> None:
-    index = load_providers()
-
-    assert [provider.id for provider in index.providers] == [
-        "anthropic",
-        "azure",
-        "cerebras",
-        "deepseek",
-        "fireworks",
-        "google",
-        "google-vertex",
-        "groq",
-        "mistral",
-        "openai",
-        "openrouter",
-        "perplexity",
-        "together",
-        "xai",
-    ]
-    for provider in index.providers:
-        assert provider.docs and provider.pricing and provider.checked, provider.id
-        assert provider.auth and provider.prices[0] == f"lava:{provider.id}", provider.id
-        assert provider.unmatched is Action.FLAG, provider.id
-        assert provider.dialect in DIALECTS, provider.id
-        assert {endpoint.dialect for endpoint in provider.endpoints} <= set(DIALECTS), provider.id
-        assert any(endpoint.action is Action.METER for endpoint in provider.endpoints), provider.id
-        assert provider.origin == "packaged"
-
-
-def test_every_dialect_that_a_provider_may_name_can_be_read() -> None:
-    from lava_proxy.dialects import DIALECTS as READABLE
-
-    assert set(DIALECTS) <= set(READABLE)
-
-
-def test_nothing_is_added_to_requests_of_providers_that_report_unasked_or_are_strict() -> None:
-    index = load_providers()
-    adding = {
-        provider.id
-        for provider in index.providers
-        for endpoint in provider.endpoints
-        if endpoint.dialect == "openai_chat" and endpoint.op == "chat" and endpoint.stream.inject
-    }
-
-    assert adding == {
-        "anthropic",
-        "azure",
-        "cerebras",
-        "deepseek",
-        "fireworks",
-        "google",
-        "google-vertex",
-        "openai",
-        "together",
-        "xai",
-    }
 
 
 def test_an_absent_folder_of_the_operators_is_no_fault(tmp_path: Path) -> None:
@@ -164,7 +106,7 @@ model = ["const:house-model"]
     assert mine.unmatched is Action.BLOCK
     assert mine.dialect == "openai_chat"
     assert {endpoint.stream.usage for endpoint in mine.endpoints if endpoint.op == "chat"} == {StreamUsage.NEVER}
-    assert {endpoint.model for endpoint in mine.endpoints} == {("const:house-model",)}
+    assert {e.model for e in mine.endpoints if e.action is Action.METER} == {("const:house-model",)}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +152,15 @@ def test_an_unknown_key_is_refused_with_its_place_and_a_hint(tmp_path: Path, cha
         (MINE + "dialect = 'openai_chats'\n", "did you mean 'openai_chat'?"),
         (MINE + "unmatched = { action = 'allow' }\n", "'free', 'flag' or 'block'"),
         (MINE + "prices = ['litellm:x']\n", "prices[0]"),
+        (MINE + "evidence = 'recorded'\n", "'verified' or 'community'"),
+        (MINE + "signed = 'hmac'\n", "signed"),
+        (MINE + "reported_cost = { from = 'usage.cost' }\n", "reported_cost.from"),
+        (MINE + "reported_cost = { from = 'response:cost', per_usd = 0 }\n", "reported_cost.per_usd"),
+        (
+            MINE + "[[endpoint]]\nmethod = 'POST'\npath = '/x'\nop = 'x'\nunits = ['token']\n",
+            "did you mean 'tokens'?",
+        ),
+        (MINE + "[[endpoint]]\nmethod = 'POST'\npath = '/x'\nop = 'x'\nsettle = 'later'\n", "endpoint[0].settle"),
         (MINE + "model = ['body:model']\n", "model[0]"),
         (MINE + "[[endpoint]]\nmethod = 'POST'\npath = 'x'\naction = 'free'\n", "must start with '/'"),
         (MINE + "[[endpoint]]\nmethod = 'post'\npath = '/x'\naction = 'free'\n", "endpoint[0].method"),
@@ -265,7 +216,7 @@ def test_a_host_that_serves_others_too_is_ours_only_below_our_bases() -> None:
 
     assert index.recognise(host="openrouter.ai", port=443, method="GET", path="/models") is None
     assert index.recognise(host="openrouter.ai", port=443, method="POST", path="/login") is None
-    flagged = index.recognise(host="openrouter.ai", port=443, method="POST", path="/api/v1/images")
+    flagged = index.recognise(host="openrouter.ai", port=443, method="POST", path="/api/v1/unheard")
     assert flagged is not None and flagged.action is Action.FLAG
     disguised = index.recognise(host="openrouter.ai", port=443, method="POST", path="/x/../api/v1/chat/completions")
     assert disguised is not None and disguised.action is Action.METER
@@ -276,3 +227,102 @@ def test_a_binary_or_unreadable_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidProviderFile, match=r"acme\.toml: cannot be read"):
         load_providers(tmp_path)
+
+
+def test_hosts_on_this_machine_are_left_out_where_others_can_reach_the_proxy(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE.replace("llm.corp.example:8443", "localhost:7000"), encoding="utf-8")
+
+    alone, shared = load_providers(tmp_path), load_providers(tmp_path, with_local=False)
+
+    for host, port in (("localhost", 11434), ("127.0.0.1", 8000), ("0.0.0.0", 1234), ("localhost", 8787)):
+        assert alone.is_ai_host(host, port), port
+        assert not shared.is_ai_host(host, port), port
+    assert shared.get("ollama") is None
+    assert shared.is_ai_host("gateway.pydantic.dev", 443)
+    assert shared.is_ai_host("localhost", 7000)
+
+
+def test_only_what_the_operator_wrote_about_is_a_host_of_his_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE, encoding="utf-8")
+    (tmp_path / "azure.toml").write_text('schema = 1\nid = "azure"\n[deployments]\nx = "gpt-4o"\n', encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    assert index.is_own_host("llm.corp.example", 8443)
+    assert index.is_own_host("acme.openai.azure.com", 443)
+    assert not index.is_own_host("api.openai.com", 443)
+    assert not index.is_own_host("elsewhere.example", 443)
+
+
+def test_what_is_metered_in_a_format_that_nobody_reads_is_handled_as_unknown(tmp_path: Path) -> None:
+    text = MINE + '[[endpoint]]\nmethod = "POST"\npath = "/x"\nop = "x"\ndialect = "web_tools"\n'
+    text += '[[endpoint]]\nmethod = "GET"\npath = "/x"\ndialect = "web_tools"\naction = "free"\n'
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    index = load_providers(tmp_path, readable={"openai_chat"})
+
+    def outcome(method: str, path: str) -> tuple[bool, Action]:
+        match = index.recognise(host="llm.corp.example", port=8443, method=method, path=path)
+        assert match is not None
+        return match.endpoint is not None, match.action
+
+    assert outcome("POST", "/v1/x") == (False, Action.FLAG)
+    assert outcome("GET", "/v1/x") == (True, Action.FREE)
+    assert outcome("POST", "/v1/chat/completions") == (True, Action.METER)
+    (tmp_path / "mine.toml").write_text(text.replace("[[e", "unmatched = { action = 'block' }\n[[e", 1), encoding="utf-8")
+    blocking = load_providers(tmp_path, readable={"openai_chat"})
+    match = blocking.recognise(host="llm.corp.example", port=8443, method="POST", path="/v1/x")
+    assert match is not None and match.action is Action.BLOCK
+
+
+def test_the_closest_path_wins_whatever_the_order(tmp_path: Path) -> None:
+    text = MINE + "".join(
+        f'[[endpoint]]\nmethod = "POST"\npath = "{path}"\nop = "{op}"\n'
+        for path, op in (("/**", "rest"), ("/{a}/{b}", "two"), ("/{a}/x", "one"), ("/y/x", "none"))
+    )
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    def op(path: str) -> str:
+        match = index.recognise(host="llm.corp.example", port=8443, method="POST", path=path)
+        assert match is not None and match.endpoint is not None
+        return match.endpoint.op
+
+    assert [op(f"/v1{path}") for path in ("/y/x", "/z/x", "/z/z", "/z/z/z", "/chat/completions")] == [
+        "none",
+        "one",
+        "two",
+        "rest",
+        "chat",
+    ]
+
+
+def test_a_base_by_name_moves_a_templates_endpoints(tmp_path: Path) -> None:
+    text = MINE.replace('"openai_compat"', '["openai_compat", "anthropic_compat"]')
+    (tmp_path / "mine.toml").write_text(text + 'bases = { anthropic = ["/claude"] }\n', encoding="utf-8")
+    index = load_providers(tmp_path)
+
+    def dialect(path: str) -> str | None:
+        match = index.recognise(host="llm.corp.example", port=8443, method="POST", path=path)
+        return match.endpoint.dialect if match and match.endpoint else None
+
+    assert dialect("/claude/messages") == "anthropic_messages"
+    assert dialect("/v1/messages") is None
+    assert dialect("/v1/chat/completions") == "openai_chat"
+
+
+def test_a_file_over_a_packaged_one_reads_no_other_anew_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text('schema = 1\nid = "xai"\nnotes = "mine"\n', encoding="utf-8")
+
+    changed, packaged = load_providers(tmp_path), load_providers()
+
+    assert [p for p in changed.providers if p.id != "xai"] == [p for p in packaged.providers if p.id != "xai"]
+    assert len(changed.providers) == len(packaged.providers)
+
+
+def test_a_template_in_the_place_of_a_packaged_one_changes_all_that_extend_it(tmp_path: Path) -> None:
+    template = "schema = 1\ntemplate = true\nextends = 'bearer'\ndialect = 'web_tools'\nunmatched = { action = 'block' }\n"
+    (tmp_path / "search.toml").write_text(template, encoding="utf-8")
+
+    tavily, openai = load_providers(tmp_path).get("tavily"), load_providers(tmp_path).get("openai")
+
+    assert tavily is not None and tavily.unmatched is Action.BLOCK
+    assert openai is not None and openai.unmatched is Action.FLAG

@@ -446,6 +446,47 @@ def test_an_endpoint_that_nobody_described_is_recorded_or_blocked(
     assert strict.refused(path="/v1/never/heard/of/it")["code"] == "endpoint_blocked"
 
 
+def test_a_websocket_that_nobody_reads_is_recorded_as_unknown_and_not_as_next_to_nothing(
+    tmp_path: Path, providers: ProviderIndex, prices: PriceBook
+) -> None:
+    desk = Desk(tmp_path, providers, prices, unpriced="allow")
+    record = desk.answered(desk.admitted(method="GET", path="/v1/realtime"), status=101)
+    assert "unknown" in record.flags and record.cost_nanos is None and record.usage.is_empty()
+
+
+def test_an_endpoint_whose_wire_format_nobody_reads_is_recorded_or_blocked_as_an_unknown_one(
+    tmp_path: Path, prices: PriceBook
+) -> None:
+    providers = load_providers(readable=DIALECTS.keys() - {"openai_embeddings"})
+    desk = Desk(tmp_path, providers, prices, unpriced="allow")
+    record = desk.answered(desk.admitted(path="/v1/embeddings"))
+    assert (record.request.op, record.request.provider) == ("unknown", "openai")
+    assert "unknown" in record.flags and record.cost_nanos is None and record.usage.is_empty()
+    assert "unknown" not in desk.answered(desk.admitted()).flags
+    strict = Desk(tmp_path, providers, prices, unknown_endpoint="block")
+    assert strict.refused(path="/v1/embeddings")["code"] == "endpoint_blocked"
+
+
+def test_the_error_of_a_provider_whose_wire_format_nobody_reads_has_openais_shape(
+    tmp_path: Path, prices: PriceBook
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'schema = 1\nextends = "search"\nid = "mine"\nhosts = ["api.openai.example"]\nbase_paths = [""]\n'
+    )
+    providers = load_providers(tmp_path, readable=DIALECTS.keys() - {"web_tools"})
+    dialects = {name: dialect for name, dialect in DIALECTS.items() if name != "web_tools"}
+    desk = Desk(tmp_path, providers, prices, unknown_endpoint="block")
+    desk.calls._dialects = dialects
+    head = Head(
+        via=Via.ABSOLUTE, method="POST", scheme="https", host="api.openai.example", port=443, path="/x", headers=()
+    )
+
+    refused = desk.calls.open(head, b"{}").result()
+
+    assert isinstance(refused, Refused)
+    assert json.loads(refused.body)["error"]["code"] == "endpoint_blocked"
+
+
 def test_the_caps_of_a_run_hold_for_the_merchants_own_calls(desk: Desk) -> None:
     key, text = new_key(
         key_id=KeyId(f"key_{7:026d}"),

@@ -229,6 +229,28 @@ def test_usage_is_summed_by_what_is_asked(ledger: WritingLedger) -> None:
     ]
 
 
+def test_sets_of_flags_are_counted_by_provider_with_the_newest_call_of_each(ledger: WritingLedger) -> None:
+    write(ledger, *FOUNDATION)
+    called(
+        ledger,
+        record("1"),
+        record("2", flags=("unpriced", "estimated")),
+        record("3", flags=("unpriced", "estimated")),
+        record("4", flags=("estimated",)),
+        record("5", flags=("unpriced", "estimated"), status=RequestStatus.ERROR),
+    )
+
+    found = ledger.books().flag_sets(ALL)
+
+    assert {(each.provider, each.flags, each.requests, each.sample) for each in found} == {
+        ("openai", (), 1, "req_1"),
+        ("openai", ("unpriced", "estimated"), 2, "req_3"),
+        ("openai", ("estimated",), 1, "req_4"),
+    }
+    assert ledger.books().flag_sets(RequestFilter(provider="groq")) == ()
+    assert sum(each.requests for each in ledger.books().flag_sets(RequestFilter(flag="unpriced"))) == 2
+
+
 def test_usage_of_nothing_is_one_line_of_nothing_or_no_line(ledger: WritingLedger) -> None:
     assert [line.requests for line in ledger.books().usage(ALL, by=())] == [0]
     assert ledger.books().usage(ALL, by=("day",)) == ()
