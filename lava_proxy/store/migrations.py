@@ -18,6 +18,7 @@ from msgspec import Struct
 from lava_proxy import __version__
 from lava_proxy.core.errors import LedgerTooNew, LedgerUnavailable
 from lava_proxy.store.schema import FIRST_TABLES
+from lava_proxy.store.schema_units import add_units
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -39,7 +40,10 @@ def _first_tables(database: "Database") -> None:
         database.conn.execute(statement)
 
 
-STEPS: tuple[MigrationStep, ...] = (MigrationStep(name="first_tables", run=_first_tables),)
+STEPS: tuple[MigrationStep, ...] = (
+    MigrationStep(name="first_tables", run=_first_tables),
+    MigrationStep(name="more_units", run=add_units),
+)
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
