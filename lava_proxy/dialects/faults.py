@@ -50,6 +50,18 @@ _GOOGLE_STATUSES = {
 }
 
 
+_BEDROCK_TYPES = {
+    401: "AccessDeniedException",
+    402: "ServiceQuotaExceededException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    407: "AccessDeniedException",
+    409: "ConflictException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+
+
 def openai_fault(fault: Fault) -> bytes:
     """``{"error": {message, type, param, code, details}}``; the details stand beside the code, where the SDK's ``body`` shows them."""
     kind = _OPENAI_TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
@@ -80,6 +92,18 @@ def google_fault(fault: Fault) -> bytes:
         delay = f"{fault.retry_after_seconds}s"
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
     return _json({"error": {"code": fault.status, "message": fault.message, "status": status, "details": details}})
+
+
+def bedrock_fault(fault: Fault) -> bytes:
+    """``{"message", "__type"}``, as AWS' SDKs read it; their exception is chosen by ``__type``."""
+    kind = _BEDROCK_TYPES.get(fault.status, "InternalServerException" if fault.status >= 500 else "ValidationException")
+    return _json({"__type": kind, "message": fault.message, "code": fault.code, "details": dict(fault.details)})
+
+
+def plain_fault(fault: Fault) -> bytes:
+    """For the many who show ``message`` or ``detail`` and choose the exception by status: both, and the code."""
+    details = dict(fault.details)
+    return _json({"message": fault.message, "detail": fault.message, "code": fault.code, "details": details})
 
 
 def _metadata_text(value: str | int | bool | None) -> str:
