@@ -182,7 +182,8 @@ class SpoolBooking:
         measured = replace(measured, flags=(*measured.flags, "fail_open"))
         transaction_id = TransactionId(self._ids.new("txn"))
         self._ledger.transact(
-            lambda rows: _identified(rows, call), lambda hold: _hold_of_nothing(hold, transaction_id, now_us)
+            lambda rows: _identified(rows, call),
+            lambda hold: book_past(hold, transaction_id, now_us, note="fail-open", actor="spool"),
         ).result()
         stamp = Stamp(
             now_us=now_us,
@@ -215,7 +216,7 @@ def _identified(rows: Rows, call: SentLine) -> Hold | None:
     if isinstance(found, Denial):
         return call.hold
     budgets = rows.find(Budget, subject=f"run:{found.run.run_id}") if found.run else ()
-    return _paid_by(call.hold, found, budgets)
+    return paid_by(call.hold, found, budgets)
 
 
 def _was_good(key: Key | None, call: SentLine) -> bool:
@@ -224,7 +225,8 @@ def _was_good(key: Key | None, call: SentLine) -> bool:
     return check_times(key, now_us=call.hold.created_us) is None
 
 
-def _paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hold:
+def paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hold:
+    """The hold of a call that took place already, with who pays it."""
     customer: Customer | None = identity.customer
     return replace(
         hold,
@@ -239,7 +241,10 @@ def _paid_by(hold: Hold, identity: Identity, budgets: tuple[Budget, ...]) -> Hol
     )
 
 
-def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: int) -> Decision[None]:
+def book_past(
+    hold: Hold | None, transaction_id: TransactionId, now_us: int, *, note: str, actor: str
+) -> Decision[None]:
+    """Take up a call that took place already, with a hold of nothing; ``None``: it is in the ledger."""
     if hold is None:
         return Decision(result=None)
     customer_id: CustomerId | None = hold.customer_id
@@ -250,7 +255,7 @@ def _hold_of_nothing(hold: Hold | None, transaction_id: TransactionId, now_us: i
         at_us=now_us,
         customer_id=customer_id,
         request_id=hold.request_id,
-        note="fail-open",
-        actor="spool",
+        note=note,
+        actor=actor,
     )
     return Decision(result=None, transactions=(transaction,), rows=(hold,))
