@@ -62,6 +62,7 @@ class InvokeAnswer:
     model: str | None = None
     response_id: str | None = None
     messages: MessagesAnswer | None = None
+    flags: tuple[str, ...] = ()
     is_error: bool = False
     is_done: bool = False
     text: TextCounter = field(default_factory=TextCounter)
@@ -104,7 +105,7 @@ class InvokeAnswer:
             output_text_bytes=self.text.utf8_bytes,
             is_complete=self.is_done or told.is_complete or not own.is_empty(),
             is_error=self.is_error or told.is_error,
-            flags=(*told.flags, *(("invocation_metrics_differ",) if differs else ())),
+            flags=(*told.flags, *self.flags, *(("invocation_metrics_differ",) if differs else ())),
         )
 
     def _take(self, body: JsonObject) -> None:
@@ -113,6 +114,8 @@ class InvokeAnswer:
         if name_of(body.get("type")) in _MESSAGES:
             self.messages = self.messages or MessagesAnswer()
             self.messages.take(body)
+        elif _is_blocked(body):
+            self.flags = ("blocked_by_guardrail",)
         else:
             self.own = laid_over(self.own, maker_usage(body))
             self.model = name_of(body.get("model")) or self.model
@@ -154,6 +157,20 @@ def maker_usage(body: JsonObject) -> Usage:
         ),
         images=largest(length_of(body.get("images")), length_of(body.get("artifacts"))) or None,
     )
+
+
+def _is_blocked(body: JsonObject) -> bool:
+    """Whether a guardrail kept the prompt from the model: AWS charges the guardrail then, and no inference."""
+    trace = as_object(as_object(body.get("amazon-bedrock-trace")).get("guardrail"))
+    return body.get("amazon-bedrock-guardrailAction") == "INTERVENED" and "outputs" not in trace and _blocks(trace, 8)
+
+
+def _blocks(value: object, depth: int) -> bool:
+    if depth and isinstance(value, list):
+        return any(_blocks(item, depth - 1) for item in value)
+    if depth and isinstance(value, dict):
+        return value.get("action") == "BLOCKED" or any(_blocks(item, depth - 1) for item in value.values())
+    return False
 
 
 def _inside(chunk: JsonObject) -> JsonObject:

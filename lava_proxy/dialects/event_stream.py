@@ -4,7 +4,8 @@ An event is: its length (4 bytes, big-endian), the length of its headers (4), a 
 payload, a CRC-32 of everything before it. A header is a name (length 1 byte), a type (1) and a value; only values of
 type 7 (text, length 2 bytes) matter here. (AWS, "Event stream encoding", read November 2026.)
 
-botocore's parser raises on damage and keeps no limit; this one stops reading and says so.
+botocore's parser raises on damage and keeps no limit. This one passes over a damaged event, goes on where the next
+sound one begins, and says so.
 """
 
 import zlib
@@ -15,6 +16,8 @@ from msgspec import Struct
 _PRELUDE = 12
 _OVERHEAD = 16
 _TEXT = 7
+_SEARCHED_MAX = 256 << 10
+"""The most damaged bytes that are looked through for the next event."""
 _FIXED_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Bytes of a value by type: true, false, byte, short, int, long, timestamp, uuid."""
 _COUNTED = (6, _TEXT)
@@ -29,14 +32,15 @@ class Frame(Struct, frozen=True, kw_only=True):
 
 
 class FrameCutter:
-    """Collects bytes and gives back whole events. After a damaged one nothing more is read; above ``limit``: skipped."""
+    """Collects bytes and gives back whole events. Damaged ones and those above ``limit`` are passed over."""
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
         self._held = bytearray()
         self._skip = 0
+        self._searched = 0
         self.has_dropped = False
-        self.is_broken = False
+        self.is_damaged = False
 
     @property
     def has_rest(self) -> bool:
@@ -45,45 +49,49 @@ class FrameCutter:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The events that are whole now, in order."""
-        frames: list[Frame] = []
+        if self._searched > _SEARCHED_MAX:
+            return []
         held = self._held
         held += chunk
+        frames: list[Frame] = []
         position = 0
-        while not self.is_broken:
-            if self._skip:
-                passed = min(self._skip, len(held) - position)
-                self._skip -= passed
-                position += passed
-            if len(held) - position < _PRELUDE:
-                break
+        while (position := self._skipped(position)) + _PRELUDE <= len(held):
             size = self._size_at(position)
-            if size is None or len(held) - position < size:
-                if self._skip:
-                    continue
+            if size is None:
+                position = self._next_start(position)
+            elif size > self._limit:
+                self.has_dropped, self._skip = True, size
+            elif position + size > len(held):
                 break
-            frames += self._frame(bytes(held[position : position + size]))
-            position += size
-        if self.is_broken:
-            held.clear()
-        else:
-            del held[:position]
+            else:
+                frames += self._frame(bytes(held[position : position + size]))
+                position += size
+        del held[:position]
         return frames
 
+    def _skipped(self, position: int) -> int:
+        passed = min(self._skip, len(self._held) - position)
+        self._skip -= passed
+        return position + passed
+
     def _size_at(self, position: int) -> int | None:
-        """The size of the event that begins here; ``None`` where it is damaged or too large to be kept."""
+        """The size of the event that begins here; ``None`` where none can."""
         prelude = bytes(self._held[position : position + _PRELUDE])
         size, headers = int.from_bytes(prelude[:4]), int.from_bytes(prelude[4:8])
-        if zlib.crc32(prelude[:8]) != int.from_bytes(prelude[8:]) or headers + _OVERHEAD > size:
-            self.is_broken = True
-            return None
-        if size > self._limit:
-            self.has_dropped, self._skip = True, size
-            return None
-        return size
+        is_sound = headers + _OVERHEAD <= size and zlib.crc32(prelude[:8]) == int.from_bytes(prelude[8:])
+        return size if is_sound else None
+
+    def _next_start(self, position: int) -> int:
+        """Where another event may begin after a damaged one: its first byte is 0. Given up after a while."""
+        self.is_damaged = True
+        found = self._held.find(b"\0", position + 1)
+        after = found if found >= 0 else len(self._held)
+        self._searched += after - position
+        return after if self._searched <= _SEARCHED_MAX else len(self._held)
 
     def _frame(self, event: bytes) -> Iterator[Frame]:
         if zlib.crc32(event[:-4]) != int.from_bytes(event[-4:]):
-            self.is_broken = True
+            self.is_damaged = True
             return
         end = _PRELUDE + int.from_bytes(event[4:8])
         texts = dict(_texts(event[_PRELUDE:end]))

@@ -205,7 +205,7 @@ class Frames:
     def flags(self, *, is_over: bool) -> Iterator[str]:
         if self._cutter.has_dropped:
             yield "body_too_large"
-        if self._cutter.is_broken or (is_over and self._cutter.has_rest):
+        if self._cutter.is_damaged or (is_over and self._cutter.has_rest):
             yield "malformed_body"
 
 
