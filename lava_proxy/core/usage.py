@@ -5,9 +5,9 @@ contains reasoning, audio and image tokens. ``None`` means "the provider did not
 """
 
 from decimal import Decimal
+from operator import attrgetter
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -45,17 +45,19 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     def is_empty(self) -> bool:
         """True where nothing at all was reported."""
-        return all(getattr(self, f.name) is None for f in fields(self))
+        return self is NO_USAGE or all(value is None for value in _QUANTITIES(self))
 
     def is_zero(self) -> bool:
         """True where nothing above 0 was reported."""
-        return not any(getattr(self, f.name) for f in fields(self))
+        return not any(_QUANTITIES(self))
 
     def total_tokens(self) -> int:
         """Input and output tokens together; what was not reported counts as none."""
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
+UNITS: tuple[str, ...] = Usage.__struct_fields__
+_QUANTITIES = attrgetter(*UNITS)
 NO_USAGE = Usage()
 
 

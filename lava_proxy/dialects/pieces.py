@@ -11,9 +11,9 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Self
 
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
-from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
+from lava_proxy.core.usage import NO_USAGE, UNITS, Reading, RequestFacts, Usage
 from lava_proxy.dialects.json_text import JsonObject, amount_of, count_of, name_of, overlay
 from lava_proxy.dialects.request_size import Size
 from lava_proxy.dialects.sse import objects_of
@@ -97,17 +97,17 @@ def laid_over(below: Usage, above: Usage) -> Usage:
     """``above`` where it tells, else ``below``."""
     if below is NO_USAGE:
         return above
-    told = {f.name: value for f in fields(above) if (value := getattr(above, f.name)) is not None}
+    told = {name: value for name in UNITS if (value := getattr(above, name)) is not None}
     return replace(below, **told) if told else below
 
 
 def added(one: Usage, other: Usage) -> Usage:
     """The sum by unit; what neither tells stays untold."""
     sums: dict[str, Any] = {}
-    for f in fields(one):
-        mine, theirs = getattr(one, f.name), getattr(other, f.name)
+    for name in UNITS:
+        mine, theirs = getattr(one, name), getattr(other, name)
         if mine is not None or theirs is not None:
-            sums[f.name] = (mine or 0) + (theirs or 0)
+            sums[name] = (mine or 0) + (theirs or 0)
     return Usage(**sums)
 
 

@@ -3,14 +3,12 @@
 from decimal import Decimal
 
 import msgspec
-from msgspec.structs import fields
 
 from lava_proxy.core.money import format_amount, round_half_up
 from lava_proxy.core.recorded import Unreadable
-from lava_proxy.core.usage import Usage
+from lava_proxy.core.usage import UNITS, Usage
 from lava_proxy.services.import_metering import Outcome
 
-_UNITS = tuple(f.name for f in fields(Usage))
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -43,7 +41,7 @@ def unreadable_document(piece: Unreadable) -> str:
 
 def usage_document(usage: Usage) -> dict[str, int | Decimal]:
     """Every unit that was told; ``seconds`` is the sum of those that went in and came out."""
-    told = {name: value for name in _UNITS if (value := getattr(usage, name)) is not None}
+    told = {name: value for name in UNITS if (value := getattr(usage, name)) is not None}
     seconds = [told[name] for name in ("input_seconds", "output_seconds") if name in told]
     if seconds:
         told["seconds"] = sum(seconds, Decimal(0))
