@@ -265,7 +265,7 @@ def test_a_host_that_serves_others_too_is_ours_only_below_our_bases() -> None:
 
     assert index.recognise(host="openrouter.ai", port=443, method="GET", path="/models") is None
     assert index.recognise(host="openrouter.ai", port=443, method="POST", path="/login") is None
-    flagged = index.recognise(host="openrouter.ai", port=443, method="POST", path="/api/v1/images")
+    flagged = index.recognise(host="openrouter.ai", port=443, method="POST", path="/api/v1/pictures")
     assert flagged is not None and flagged.action is Action.FLAG
     disguised = index.recognise(host="openrouter.ai", port=443, method="POST", path="/x/../api/v1/chat/completions")
     assert disguised is not None and disguised.action is Action.METER

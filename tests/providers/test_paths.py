@@ -57,11 +57,11 @@ def test_every_spelling_of_chat_is_metered(path: str) -> None:
     "path",
     [
         "/v1/files/../realtime",
-        "/v1/moderations/../images/generations",
-        "/v1/moderations/%2e%2e/images/generations",
+        "/v1/moderations/../fine_tuning/jobs",
+        "/v1/moderations/%2e%2e/fine_tuning/jobs",
         "/v1//moderations",
         "/v1/%2e/moderations",
-        "/v1/files%2f..%2fimages%2fgenerations",
+        "/v1/files%2f..%2ffine_tuning%2fjobs",
     ],
 )
 def test_an_odd_spelling_is_never_free(path: str) -> None:
@@ -93,7 +93,7 @@ def test_what_the_provider_does_not_bill_is_free(method: str, path: str) -> None
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/images/generations"),
+        ("POST", "/v1/fine_tuning/jobs"),
         ("POST", "/v1/batches"),
         ("POST", "/v1/threads/runs"),
         ("POST", "/v1/modelsx"),
