@@ -7,7 +7,7 @@ own is taken for constant bit rate. What cannot be told is ``None``, never a gue
 
 import struct
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 _LONGEST_SECONDS = 48 * 3600
 _SCANNED = 64 << 10
@@ -26,11 +26,11 @@ def seconds_of_sound(body: bytes, name: str = "") -> Decimal | None:
     del name
     try:
         seconds = _reader_for(body)(body)
-    except (struct.error, IndexError, ValueError, ZeroDivisionError, OverflowError):
+        if seconds is None or not 0 < seconds <= _LONGEST_SECONDS:
+            return None
+    except (struct.error, IndexError, ValueError, ArithmeticError):
         return None
-    if seconds is None or not 0 < seconds <= _LONGEST_SECONDS:
-        return None
-    return -(-Decimal(seconds) * 1000 // 1) / 1000
+    return (seconds * 1000).to_integral_value(ROUND_CEILING) / 1000
 
 
 def _reader_for(body: bytes) -> Callable[[bytes], Decimal | None]:
