@@ -224,7 +224,7 @@ class House:
             clock=self.clock,
             ids=self.ids,
         )
-        ledger = self.ledger if is_home(self.home) else None
+        ledger = self.ledger if "ledger" in vars(self) or is_home(self.home) else None
         return Imports(ledger=ledger, metering=metering, clock=self.clock, ids=self.ids)
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from lava_proxy.services.import_metering import Outcome
     from lava_proxy.wiring import House
 
-COLUMNS = ("provider", "endpoint", "exchanges", "metered", "unpriced", "without_usage", "cost", "charge")
-_REPORTED_LINES = 20
+COLUMNS = ("provider", "endpoint", "exchanges", "metered", "unpriced", "without_usage", "booked_before", "cost", "charge")
+_REPORTED_MAX = 20
+"""Pieces that could not be read are told one by one up to here."""
 
 
 def import_(
@@ -45,8 +46,9 @@ def import_(
     lava import --dry-run --jsonl recorded.jsonl.gz > usage.jsonl
     lava import --customer acme flows.mitm
     """
-    unreadable: list[str] = []
+    unreadable = 0
     with _house(home, dry_run) as house:
+        from lava_proxy.core.recorded import Recorded
         from lava_proxy.imports import read_recording
         from lava_proxy.services.import_documents import outcome_document, unreadable_document
 
@@ -55,17 +57,17 @@ def import_(
         totals = _Totals()
 
         def exchanges() -> "Iterator[Recorded]":
-            from lava_proxy.core.recorded import Recorded
-
+            nonlocal unreadable
             for path in files:
                 for piece in read_recording(path, form):
                     if isinstance(piece, Recorded):
                         yield piece
                         continue
-                    unreadable.append(f"{path}:{piece.line}: {piece.why}")
-                    say(f"not read: {unreadable[-1]}")
+                    unreadable += 1
+                    if unreadable <= _REPORTED_MAX:
+                        say(f"not read: {path}:{piece.line}: {piece.why}")
                     if json:
-                        print(unreadable_document(piece), flush=False)
+                        print(unreadable_document(piece))
 
         for outcome in _outcomes(house, exchanges(), payer, dry_run):
             if json:
@@ -75,7 +77,7 @@ def import_(
         totals.show(out)
         say(f"{totals.exchanges} exchanges" + (", nothing booked." if dry_run else f", {totals.new} booked now."))
     if unreadable:
-        raise InvalidInput(f"file: {len(unreadable)} pieces could not be read; the rest was", field="file")
+        raise InvalidInput(f"file: {unreadable} of the pieces could not be read; the others were", field="file")
 
 
 @contextmanager
@@ -124,6 +126,9 @@ class _Totals:
         self._counts[*key, "exchanges"] += 1
         self._counts[*key, "without_usage" if outcome.reason else "metered"] += 1
         self._counts[*key, "unpriced"] += "unpriced" in outcome.flags and not outcome.reason
+        if outcome.is_new is False:  # its cost and charge were told then
+            self._counts[*key, "booked_before"] += 1
+            return
         self._counts[*key, "cost"] += 0 if outcome.cost_nanos is None else round_half_up(outcome.cost_nanos)
         self._counts[*key, "charge"] += outcome.charge_nanos or 0
 
@@ -131,5 +136,5 @@ class _Totals:
         rows: list[list[Cell]] = []
         for provider, op in sorted({key[:2] for key in self._counts}):
             counts = [self._counts[provider, op, name] for name in COLUMNS[2:]]
-            rows.append([provider, op, *counts[:4], money(counts[4]), money(counts[5])])
+            rows.append([provider, op, *counts[:-2], money(counts[-2]), money(counts[-1])])
         out.table(COLUMNS, rows, empty="No exchanges.")
