@@ -13,6 +13,10 @@ Flags that a reading may carry:
 - ``tool_use_outside_totals``: the answer used tools that are charged beside its tokens (see ``responses_stream``).
 - ``iterations_outside_totals``: see ``anthropic_messages``.
 - ``unknown_service_tier``: see ``gemini_generate``.
+- ``invocation_metrics_differ``, ``blocked_by_guardrail``: see ``bedrock_invoke``.
+- ``transcription_outside_totals``: see ``openai_realtime``. ``annotated_pages_in_pages``: see ``doc_pages``.
+- ``seconds_measured``: the length of the uploaded file, for the answer did not tell; ``seconds_from_words``: the end of
+  the last word.
 """
 
 from collections.abc import Mapping
