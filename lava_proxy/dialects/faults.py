@@ -95,15 +95,19 @@ def google_fault(fault: Fault) -> bytes:
 
 
 def bedrock_fault(fault: Fault) -> bytes:
-    """``{"message", "__type"}``, as AWS' SDKs read it; their exception is chosen by ``__type``."""
+    """``{"__type", "message"}``, as AWS' SDKs read it, who choose the exception by ``__type``; and ``error`` for people."""
     kind = _BEDROCK_TYPES.get(fault.status, "InternalServerException" if fault.status >= 500 else "ValidationException")
-    return _json({"__type": kind, "message": fault.message, "code": fault.code, "details": dict(fault.details)})
+    return _json({"__type": kind, **_plain(fault)})
 
 
 def plain_fault(fault: Fault) -> bytes:
-    """For the many who show ``message`` or ``detail`` and choose the exception by status: both, and the code."""
-    details = dict(fault.details)
-    return _json({"message": fault.message, "detail": fault.message, "code": fault.code, "details": details})
+    """For the many who choose the exception by status and show ``message`` or ``detail``: both, and the whole as ``error``."""
+    return _json({"detail": fault.message, **_plain(fault)})
+
+
+def _plain(fault: Fault) -> dict[str, object]:
+    error = {"message": fault.message, "code": fault.code, "details": dict(fault.details)}
+    return {"message": fault.message, "code": fault.code, "error": error}
 
 
 def _metadata_text(value: str | int | bool | None) -> str:
