@@ -28,7 +28,7 @@ from lava_proxy.dialects.json_text import (
     total_of,
 )
 from lava_proxy.dialects.openai_usage import usage_found
-from lava_proxy.dialects.pieces import count_in, laid_over, length_of, plain_facts
+from lava_proxy.dialects.pieces import count_in, estimated_if_silent, laid_over, length_of, plain_facts
 from lava_proxy.dialects.text_count import TextCounter, texts_in
 from lava_proxy.dialects.wire_format import Exchange, WireFormat
 
@@ -232,6 +232,7 @@ BEDROCK_INVOKE = WireFormat(
     facts_of=_facts,
     interpreter_for=InvokeAnswer,
     fault_body=bedrock_fault,
+    estimated=estimated_if_silent,
     completed=_completed,
     shape=AWS_SHAPE,
     is_stream_by_op=True,

@@ -10,7 +10,7 @@ from lava_proxy.dialects.faults import plain_fault
 from lava_proxy.dialects.framing import Shape
 from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, figures_text, name_of, overlay
 from lava_proxy.dialects.openai_usage import usage_found
-from lava_proxy.dialects.pieces import amount_in, in_pieces, plain_facts
+from lava_proxy.dialects.pieces import amount_in, estimated_if_silent, in_pieces, plain_facts
 from lava_proxy.dialects.wire_format import Exchange, WireFormat
 
 
@@ -55,6 +55,7 @@ CLOUDFLARE = WireFormat(
     facts_of=_facts,
     interpreter_for=in_pieces(_read, _step, ("response", "content")),
     fault_body=plain_fault,
+    estimated=estimated_if_silent,
     completed=_completed,
     shape=Shape(has_media=True),
     takes_uploads=True,

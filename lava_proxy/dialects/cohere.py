@@ -19,7 +19,7 @@ from lava_proxy.dialects.json_text import (
     overlay,
     total_of,
 )
-from lava_proxy.dialects.pieces import in_pieces, laid_over, length_of, plain_facts
+from lava_proxy.dialects.pieces import estimated_if_silent, in_pieces, laid_over, length_of, plain_facts
 from lava_proxy.dialects.wire_format import WireFormat
 
 _INPUT = (
@@ -104,5 +104,6 @@ COHERE = WireFormat(
     facts_of=_facts,
     interpreter_for=in_pieces(_read, _step, ("text", "thinking", "tool_plan", "arguments")),
     fault_body=plain_fault,
+    estimated=estimated_if_silent,
     shape=Shape(has_objects=True),
 )

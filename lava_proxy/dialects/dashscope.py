@@ -7,7 +7,15 @@ from lava_proxy.core.usage import Reading, RequestFacts, Usage
 from lava_proxy.dialects.faults import plain_fault
 from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, figures_text, largest, name_of
 from lava_proxy.dialects.openai_usage import usage_found
-from lava_proxy.dialects.pieces import amount_in, in_pieces, keep, laid_over, length_of, plain_facts
+from lava_proxy.dialects.pieces import (
+    amount_in,
+    estimated_if_silent,
+    in_pieces,
+    keep,
+    laid_over,
+    length_of,
+    plain_facts,
+)
 from lava_proxy.dialects.wire_format import WireFormat
 
 _UNENDED = frozenset({"PENDING", "RUNNING", "SUSPENDED"})
@@ -63,4 +71,5 @@ DASHSCOPE = WireFormat(
         _read, keep(("usage", "output", "request_id", "code")), ("text", "content", "reasoning_content")
     ),
     fault_body=plain_fault,
+    estimated=estimated_if_silent,
 )

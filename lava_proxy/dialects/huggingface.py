@@ -11,7 +11,15 @@ from lava_proxy.core.usage import Reading, RequestFacts, Usage
 from lava_proxy.dialects.faults import plain_fault
 from lava_proxy.dialects.framing import Shape
 from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, figures_text, overlay
-from lava_proxy.dialects.pieces import amount_in, count_in, in_pieces, laid_over, length_of, plain_facts
+from lava_proxy.dialects.pieces import (
+    amount_in,
+    count_in,
+    estimated_if_silent,
+    in_pieces,
+    laid_over,
+    length_of,
+    plain_facts,
+)
 from lava_proxy.dialects.wire_format import Exchange, WireFormat
 
 
@@ -61,6 +69,7 @@ HUGGINGFACE = WireFormat(
     facts_of=_facts,
     interpreter_for=in_pieces(_read, _step, ("generated_text",)),
     fault_body=plain_fault,
+    estimated=estimated_if_silent,
     completed=_completed,
     shape=Shape(has_media=True),
     takes_uploads=True,

@@ -23,6 +23,8 @@ from lava_proxy.dialects.wire_format import WireFormat
 
 _DELTAS = ("response.output_text.delta", "response.text.delta", "response.output_audio_transcript.delta",
            "response.audio_transcript.delta", "response.function_call_arguments.delta")  # fmt: skip
+_TURN_ENDS = ("response.done", "response.completed", "response.incomplete", "response.failed")
+"""The last three are those of the responses wire over a WebSocket."""
 _TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
 
@@ -54,8 +56,9 @@ class RealtimeSession:
             session = as_object(element.get("session"))
             self.model = name_of(session.get("model")) or self.model
             self.session_id = name_of(session.get("id")) or self.session_id
-        elif kind == "response.done":
+        elif kind in _TURN_ENDS:
             response = as_object(element.get("response"))
+            self.model = self.model or name_of(response.get("model"))
             self._take_turn(as_object(response.get("usage")) or as_object(element.get("usage")))
         elif kind == _TRANSCRIBED and element.get("usage"):
             self.flags = ("transcription_outside_totals",)

@@ -14,6 +14,7 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from lava_proxy.core.usage import NO_USAGE, UNITS, Reading, RequestFacts, Usage
+from lava_proxy.dialects.estimating import estimated_usage
 from lava_proxy.dialects.json_text import JsonObject, amount_of, count_of, name_of, overlay
 from lava_proxy.dialects.request_size import Size
 from lava_proxy.dialects.sse import objects_of
@@ -114,6 +115,13 @@ def added(one: Usage, other: Usage) -> Usage:
 def counted_only(facts: RequestFacts, reading: Reading) -> Usage:
     """The estimate of wires without tokens: what the request tells of itself, where the answer is silent."""
     return laid_over(facts.counted, reading.usage)
+
+
+def estimated_if_silent(facts: RequestFacts, reading: Reading) -> Usage:
+    """The estimate of wires that count one call in tokens and another in pictures, searches or seconds: all or nothing."""
+    if not reading.usage.is_empty():
+        return reading.usage
+    return facts.counted if not facts.counted.is_empty() else estimated_usage(facts, reading)
 
 
 def amount_in(value: object) -> Decimal | None:

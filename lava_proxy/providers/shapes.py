@@ -45,10 +45,12 @@ SHAPES: tuple[Shape, ...] = (
     # Sessions.
     _shape(r"BidiGenerateContent", "gemini_live", "live", methods=_SOCKETS),
     _shape(r"/realtime$", "openai_realtime", "realtime", methods=_SOCKETS),
+    _shape(r"/responses$", "openai_realtime", "responses", methods="WS"),
     # Makers whose paths others use as well.
     _shape(r"/v[12]/(?:chat|generate|embed|rerank|classify|summarize)$", "cohere", "cohere", host=r"cohere"),
     _shape(r"/audio/transcriptions$", "transcription", "transcription", host=r"cohere"),
     _shape(r"/v1/chat$", "openai_chat", "chat", host=r"(?:^|\.)writer\.com$"),
+    _shape(r"/conversations(?:/[^/]+)?$", "openai_chat", "chat", host=r"mistral\.ai$"),
     _shape(r"/agents/[^/]+$", "bedrock_agent", "agent", host=r"bedrock-agent-runtime"),
     _shape(r"/complete$|/evaluate$|/embed$|/semantic_embed$", "aleph_alpha", "completions", host=r"aleph-alpha"),
     _shape(r"/text-to-speech|/sound-generation|/speech-to-|/music|/text-to-dialogue", "elevenlabs", "speech", host=r"elevenlabs"),

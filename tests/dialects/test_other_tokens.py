@@ -201,3 +201,36 @@ def test_the_old_wires() -> None:
 def test_envelopes_are_opened(body: object, usage: Usage, cost: Decimal | None) -> None:
     found = exchange("nested_usage", body)
     assert (found.usage, found.reported_cost) == (usage, cost)
+
+
+def test_fireworks_tells_the_prompt_in_headers_where_a_stream_was_cut_off() -> None:
+    headers = {"fireworks-prompt-tokens": "120", "fireworks-cached-prompt-tokens": "64"}
+    cut = b'data: {"model":"m","choices":[{"delta":{"content":"Hi"}}]}\n\n'
+    assert exchange("openai_chat", cut, headers=headers).usage == Usage(input_tokens=120, cached_input_tokens=64)
+    whole = {"model": "m", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+    assert exchange("openai_chat", whole, headers=headers).usage == Usage(input_tokens=9, output_tokens=1)
+
+
+def test_a_cost_may_stand_beside_the_usage() -> None:
+    body = {"model": "m", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}, "cost": 0.0031}
+    assert exchange("openai_chat", body).reported_cost == Decimal("0.0031")
+    estimated = {"model": "m", "choices": [], "usage": {"prompt_tokens": 9, "estimated_cost": 0.002}}
+    assert exchange("openai_chat", estimated).reported_cost == Decimal("0.002")
+
+
+def test_responses_over_a_socket_add_up_turn_by_turn() -> None:
+    turn = {
+        "type": "response.completed",
+        "response": {"model": "gpt-5", "usage": {"input_tokens": 10, "output_tokens": 4}},
+    }
+    found = exchange("openai_realtime", lines({"type": "response.created", "response": {"usage": None}}, turn, turn))
+    assert (found.usage, found.model) == (Usage(input_tokens=20, output_tokens=8), "gpt-5")
+
+
+def test_a_call_that_is_counted_in_pictures_is_not_estimated_in_tokens_as_well() -> None:
+    wire = DIALECTS["cohere"]
+    request = as_bytes({"model": "embed", "images": ["data:image/png;base64," + "A" * 9_000]})
+    facts = wire.read_request("embed", request, path_model=None)
+    found = exchange("cohere", {"meta": {"billed_units": {"images": 1}}}, request=request)
+    assert wire.estimate("embed", facts, found) == Usage(images=1)
+    assert wire.estimate("embed", facts, exchange("cohere", {"embeddings": []})) == Usage(images=1)
