@@ -5,6 +5,8 @@ once per job. Everything in a batch is charged at the batch's rate (``service_ti
 ended yet, is work that goes on.
 """
 
+from functools import reduce
+
 from msgspec.structs import replace
 
 from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
@@ -12,7 +14,7 @@ from lava_proxy.dialects.anthropic_messages import messages_usage
 from lava_proxy.dialects.faults import openai_fault
 from lava_proxy.dialects.framing import Shape
 from lava_proxy.dialects.gemini_generate import gemini_usage
-from lava_proxy.dialects.json_text import JsonObject, as_object, count_of, figures_text, name_of
+from lava_proxy.dialects.json_text import JsonObject, as_object, as_objects, count_of, figures_text, name_of
 from lava_proxy.dialects.openai_usage import usage_found
 from lava_proxy.dialects.pieces import added, in_pieces, plain_facts
 from lava_proxy.dialects.wire_format import WireFormat
@@ -78,9 +80,11 @@ def _read_job(job: JsonObject) -> Reading:
     is_job = bool(status) or "batch_id" in job
     found = usage_found(figures, model=name_of(job.get("model")))
     is_ended = status in _ENDED
+    inside = _inlined(job)
+    usage = found.usage if inside is None else inside
     return Reading(
-        usage=found.usage if is_ended else NO_USAGE,
-        model=name_of(job.get("model")),
+        usage=usage if is_ended else NO_USAGE,
+        model=name_of(job.get("model")) or name_of(as_object(job.get("metadata")).get("model")),
         response_id=name_of(job.get("id")) or name_of(job.get("batch_id")) or name_of(job.get("name")),
         service_tier="batch",
         raw_usage=(figures_text(figures),) if figures else (),
@@ -88,6 +92,20 @@ def _read_job(job: JsonObject) -> Reading:
         is_replay=True,
         flags=found.flags,
     )
+
+
+def _inlined(job: JsonObject) -> Usage | None:
+    """The sum of the answers that Gemini's job holds itself; ``None`` where it holds none."""
+    outputs = (job.get("response"), job.get("dest"), as_object(job.get("metadata")).get("output"))
+    for output in map(as_object, outputs):
+        held = output.get("inlinedResponses")
+        answers = [
+            as_object(item.get("response")) for item in as_objects(as_object(held).get("inlinedResponses") or held)
+        ]
+        usages = [_usage_of(answer)[0] for answer in answers if answer.get("usageMetadata")]
+        if usages:
+            return reduce(added, usages)
+    return None
 
 
 def _facts(request: JsonObject, path_model: str | None) -> RequestFacts:

@@ -139,6 +139,20 @@ def test_a_batch_tells_its_total_when_it_ended() -> None:
     assert exchange("batch_results", {"id": "b", "status": "completed", "usage": usage}).usage.input_tokens == 100
 
 
+def test_geminis_batch_holds_its_answers_itself() -> None:
+    answer = {"response": {"modelVersion": "g", "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 2}}}
+    job = {
+        "name": "batches/1",
+        "metadata": {"state": "BATCH_STATE_SUCCEEDED", "model": "models/gemini-2.5-flash"},
+        "response": {"inlinedResponses": {"inlinedResponses": [answer, answer]}},
+    }
+    found = exchange("batch_results", job, op="poll")
+    assert found.usage == Usage(input_tokens=20, output_tokens=4)
+    assert (found.model, found.service_tier) == ("models/gemini-2.5-flash", "batch")
+    running = {**job, "metadata": {"state": "BATCH_STATE_RUNNING"}}
+    assert exchange("batch_results", running).is_pending
+
+
 def test_lines_that_are_no_results_are_none() -> None:
     assert exchange("batch_results", lines({"messages": []}, {"messages": []})).usage == NO_USAGE
 

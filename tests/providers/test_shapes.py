@@ -42,6 +42,9 @@ def test_every_shape_and_every_file_names_a_wire_that_exists() -> None:
         ("WS", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", ("gemini_live", "live", None)),
         ("GET", "/v1/messages/batches/b/results", ("batch_results", "poll", None)),
         ("POST", "/client/v4/accounts/a/ai/run/@cf/meta/llama", ("cloudflare", "run", "@cf/meta/llama")),
+        ("POST", "/v1/publishers/mistralai/models/codestral:rawPredict", ("openai_chat", "chat", "codestral")),
+        ("POST", "/v1/publishers/anthropic/models/claude:streamRawPredict", ("anthropic_messages", "messages", "claude")),
+        ("POST", "/ml/v1/deployments/d/text/generation_stream", ("watsonx", "generation", None)),
         ("GET", "/v1/models", None),
         ("DELETE", "/v1/responses/resp_1", None),
         ("POST", "/v1/chat", None),
@@ -54,3 +57,8 @@ def test_a_path_tells_its_wire(method: str, path: str, expected: tuple[str, str,
 def test_a_path_that_many_use_needs_its_host() -> None:
     assert found("POST", "/v2/chat", "api.cohere.com") == ("cohere", "cohere", None)
     assert found("POST", "/v2/chat") is None
+    router, cloud = "router.huggingface.co", "queue.fal.run"
+    assert found("POST", "/hf-inference/models/a/b", router) == ("huggingface", "inference", None)
+    assert found("POST", "/hf-inference/models/a/b/v1/chat/completions", router) == ("openai_chat", "chat", None)
+    assert found("GET", "/fal-ai/flux/requests/r", cloud) == ("media_task", "inference", None)
+    assert found("GET", "/fal-ai/flux/requests/r/status", cloud) is None
