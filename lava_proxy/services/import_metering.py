@@ -1,6 +1,7 @@
 """What an exchange of a recording was: recognised, read and priced as the proxy would have done it; nothing is booked."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -26,6 +27,8 @@ from lava_proxy.services.exchange import Ending, Head, Via
 from lava_proxy.services.metered import CallPlan, Desk, MeteredCall
 from lava_proxy.services.planning import Planner, Recognised, hold_of_nothing
 from lava_proxy.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _UNKNOWN_MAX = 1000
 _ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -65,6 +68,8 @@ class Metered(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     hold: Hold
     measured: Measured
+    is_told_again: bool
+    """Whether its answer can be fetched again under the provider's own id, so that others may tell the same."""
 
 
 class Metering:
@@ -99,6 +104,14 @@ class Metering:
         self._unknown: dict[str, Provider] = {}
 
     def meter(self, recorded: Recorded) -> Outcome | Metered:
+        """Never raises: what a fault of ours keeps from being read is told so, and the next one is read."""
+        try:
+            return self._meter(recorded)
+        except Exception as error:
+            log.error("an exchange cannot be metered", exc_info=error, extra={"recording_id": recorded.recording_id})
+            return Outcome(recorded=recorded, reason="metering_failed")
+
+    def _meter(self, recorded: Recorded) -> Outcome | Metered:
         method = "GET" if recorded.method == "WS" else recorded.method
         head = _head_of(recorded, method)
         if head is None:
@@ -160,8 +173,8 @@ class Metering:
         self, recorded: Recorded, head: Head, match: Match, known: Outcome, flags: tuple[str, ...]
     ) -> Outcome | Metered:
         assert match.endpoint is not None
-        if recorded.status >= _REDIRECTION:
-            return replace(known, reason="error_status", flags=flags)
+        if recorded.status != _SWITCHING_PROTOCOLS and not 200 <= recorded.status < _REDIRECTION:
+            return replace(known, reason="error_status" if recorded.status else "no_answer", flags=flags)
         dialect = self._dialects[match.endpoint.dialect]
         path_model = match.path_model
         facts = dialect.read_request(match.endpoint.op, recorded.request_body, path_model=path_model)
@@ -194,25 +207,18 @@ class Metering:
         is_told = not reading.usage.is_empty()
         if not is_told and reading.is_replay:
             return replace(outcome, reason="no_usage", cost_nanos=None)
-        hold = self._hold(recorded, reading, match, call.plan)
+        is_told_again = match.endpoint.dialect in _WITH_JOBS and reading.response_id is not None
+        seed = f"{match.provider.id}\n{reading.response_id}" if is_told_again else recorded.recording_id
         return Metered(
             outcome=replace(
                 outcome,
                 estimated=measured.usage if measured.usage != reading.usage else None,
                 reason=None if is_told else _reason(measured),
             ),
-            hold=hold,
+            hold=_named(call.plan.hold, seed),
             measured=measured,
+            is_told_again=is_told_again,
         )
-
-    def _hold(self, recorded: Recorded, reading: Reading, match: Match, plan: CallPlan) -> Hold:
-        """The same ids for the same call, however often it is read."""
-        assert match.endpoint is not None
-        seed = recorded.recording_id
-        if match.endpoint.dialect in _WITH_JOBS and reading.response_id:
-            seed = f"{match.provider.id}\n{reading.response_id}"
-        suffix = _id_of(seed)
-        return replace(plan.hold, request_id=RequestId(f"req_{suffix}"), hold_id=HoldId(f"hld_{suffix}"))
 
 
 class _RecordedCall(MeteredCall):
@@ -253,12 +259,18 @@ def _head_of(recorded: Recorded, method: str) -> Head | None:
     )
 
 
+def _named(hold: Hold, seed: str) -> Hold:
+    """The same ids for the same call, however often it is read."""
+    suffix = _id_of(seed)
+    return replace(hold, request_id=RequestId(f"req_{suffix}"), hold_id=HoldId(f"hld_{suffix}"))
+
+
 def _replay_flag(reading: Reading) -> tuple[str, ...]:
     return ("replay",) if reading.is_replay else ()
 
 
 def _reason(measured: Measured) -> str:
-    known = ("decode_failed", "malformed_body", "body_too_large")
+    known = ("metering_failed", "decode_failed", "malformed_body", "body_too_large")
     return next((flag for flag in known if flag in measured.flags), "no_usage")
 
 

@@ -66,11 +66,18 @@ class Imports:
     def meter_all(self, exchanges: Iterable[Recorded], payer: Payer) -> Iterator[Outcome]:
         """Every exchange metered, nothing booked. The meter's tiers move on from one to the next."""
         counter = payer.counter
+        seen: set[str] = set()
         for recorded in exchanges:
             found = self._metering.meter(recorded)
             if isinstance(found, Outcome):
                 yield found
                 continue
+            if found.is_told_again:
+                if found.hold.hold_id in seen:
+                    flags = (*found.outcome.flags, "counted_before")
+                    yield replace(found.outcome, charge_nanos=0, flags=flags, is_new=False)
+                    continue
+                seen.add(found.hold.hold_id)
             charge, counter = _charged(found.measured, payer, counter)
             yield replace(found.outcome, charge_nanos=charge)
 

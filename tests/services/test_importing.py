@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from typing import NoReturn
 
 import pytest
 
@@ -141,6 +142,51 @@ def test_a_job_in_the_background_is_booked_when_its_result_is_seen(house: House,
         house, exchange("a", url=url, answer=queued), exchange("b", url=f"{url}/resp_2", method="GET", answer=done)
     )
     assert [(outcome.reason, outcome.is_new) for outcome in outcomes] == [("pending", None), (None, True)]
+
+
+def test_a_dry_run_counts_them_once_as_well(house: House) -> None:
+    response = {
+        "id": "resp_1",
+        "status": "completed",
+        "model": "gpt-4o-mini",
+        "usage": {"input_tokens": 1000, "output_tokens": 500},
+    }
+    url = "https://api.openai.com/v1/responses"
+    call, poll = told(
+        house,
+        exchange("a", url=url, answer=response),
+        exchange("b", url=f"{url}/resp_1", method="GET", answer=response),
+    )
+    assert (call.charge_nanos, poll.charge_nanos) == (COST_NANOS, 0)
+    assert poll.usage == USAGE and {"replay", "counted_before"} <= set(poll.flags)
+
+
+def test_an_import_that_was_killed_in_the_middle_is_put_right_by_the_next(house: House, acme: str) -> None:
+    dead = house.instances.register(name="import", version="0")
+    payer = house.imports.payer(acme)
+    books = house.imports.book_all([exchange()], payer, instance_id=dead.instance.instance_id)
+    settle = house.imports._settle
+
+    def killed(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    house.imports._settle = killed  # type: ignore[method-assign,assignment]
+    with pytest.raises(KeyboardInterrupt):
+        list(books)
+    house.imports._settle = settle  # type: ignore[method-assign]
+    house.instances.end(dead)
+    house.recovery(None).sweep()
+    (found,) = booked(house, exchange())
+    assert found.charge_nanos == COST_NANOS
+    assert house.credits.balance(acme).spent_nanos == COST_NANOS
+    assert house.verify().is_sound
+
+
+def test_a_fault_of_ours_is_told_and_does_not_stop_the_rest(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    broken = exchange("bad", url="https://[::1/v1/chat/completions")
+    assert [outcome.reason for outcome in told(house, broken, exchange())] == ["no_http_address", None]
+    house.imports._metering._dialects = {}
+    assert told(house, exchange())[0].reason == "metering_failed"
 
 
 def test_calls_of_nobody_are_tracked_and_not_charged(house: House) -> None:
