@@ -12,12 +12,18 @@ from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.recorded import Recorded, Unreadable
 from lava_proxy.imports.har import read_har
 from lava_proxy.imports.jsonl import read_lines
-from lava_proxy.imports.mitm import read_flows
+
+
+def _read_flows(stream: BinaryIO) -> Iterator[Recorded | Unreadable]:
+    from lava_proxy.imports.mitm import read_flows  # mitmproxy is slow to import
+
+    return read_flows(stream)
+
 
 FORMATS: Mapping[str, Callable[[BinaryIO], Iterator[Recorded | Unreadable]]] = {
     "jsonl": read_lines,
     "har": read_har,
-    "mitm": read_flows,
+    "mitm": _read_flows,
 }
 
 _SHOWN_BYTES = 4096
