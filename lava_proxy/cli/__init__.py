@@ -24,7 +24,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("doctor:command", "Look for what is wrong, and say how to fix it."),
     "demo": Entry("demo:command", "See it work: no key, no network, under 15 seconds."),
     "verify": Entry("verify:verify", "Prove the books again from the journal."),
-    "import": Entry("imports:import_", "Meter recorded traffic: HAR files, mitmproxy dumps, JSON lines."),
+    "import": Entry("imports:import_", "Meter recorded traffic: HAR files, flow dumps, JSON lines."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:usage", "Sum up requests by day, customer, meter, model or provider."),
     "customers": Entry("customers:app", "Whom you bill."),
