@@ -16,6 +16,7 @@ from lava_proxy.dialects.pieces import amount_in, counted_only, in_pieces, laid_
 from lava_proxy.dialects.speech import spoken_text
 from lava_proxy.dialects.wire_format import Exchange, WireFormat
 
+_ONE_CALL = Usage(requests=1)
 _CREDITS = ("creditsUsed", "credits_used", "credits", "credits_consumed", "creditsConsumed")
 
 
@@ -48,7 +49,10 @@ def _cost(state: JsonObject) -> Decimal | None:
 def _completed(reading: Reading, exchange: Exchange) -> Reading:
     if reading.is_error:
         return reading
-    return replace(reading, usage=laid_over(exchange.facts.counted, reading.usage))
+    counted = exchange.facts.counted
+    if exchange.op == "search" and counted == _ONE_CALL:  # with its question in the address
+        counted = Usage(searches=1)
+    return replace(reading, usage=laid_over(counted, reading.usage))
 
 
 def _facts(request: JsonObject, path_model: str | None) -> RequestFacts:
@@ -61,7 +65,7 @@ def _facts(request: JsonObject, path_model: str | None) -> RequestFacts:
     elif is_search:
         counted = Usage(searches=length_of(request.get("queries")) or 1)
     else:
-        counted = Usage(requests=1)
+        counted = _ONE_CALL
     return plain_facts(request, path_model, model_keys=("model", "model_type"), counted=counted)
 
 

@@ -230,6 +230,11 @@ def test_tools_by_call_search_credit_or_character(
     assert (found.usage, found.reported_cost) == (usage, cost)
 
 
+def test_a_search_with_its_question_in_the_address_is_a_search() -> None:
+    assert exchange("web_tools", {"web": {}}, request=b"", op="search").usage == Usage(searches=1)
+    assert exchange("web_tools", {"web": {}}, request=b"", op="scrape").usage == Usage(requests=1)
+
+
 def test_documents_are_counted_by_the_page() -> None:
     body = {
         "pages": [{}, {}],
