@@ -8,7 +8,7 @@ LATER := slow or e2e or crash
 # pytest's exit code 5: no test was selected, as with ARGS='-k …' in one of the two rounds.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench docs catalogue lock clean
+.PHONY: help setup demo test test-long fuzz check bench docs catalogue lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
@@ -25,6 +25,9 @@ test: setup  ## the quick tests, then those that start processes; pass more with
 
 test-long: setup  ## every test at full length: long properties, overspend and crash tests 20 times
 	$(BIN)/pytest -q --long --timeout 3600 $(ARGS)
+
+fuzz: setup  ## damaged answers for every wire format; ARGS='--inputs 1000000 --seed 2' or '--coverage' (atheris)
+	$(BIN)/python -m tests.dialects.fuzz $(ARGS)
 
 check: setup  ## format, lint, types, floors and doors
 	@failed=0; for check in "ruff format --check" "ruff check" "mypy" "lint-imports --no-logo"; do \

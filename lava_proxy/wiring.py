@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
     from lava_proxy.services.holds import Holds
+    from lava_proxy.services.importing import Imports
     from lava_proxy.services.instances import Instances
     from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
@@ -288,6 +289,23 @@ class House(Annex):
             clock=self.clock,
             ids=self.ids,
         )
+
+    @cached_property
+    def imports(self) -> "Imports":
+        """Recorded traffic. In a home that was not made yet, nothing is looked up in its ledger."""
+        from lava_proxy.services.import_metering import Metering
+        from lava_proxy.services.importing import Imports
+
+        metering = Metering(
+            providers=self.providers,
+            prices=self.prices,
+            dialects=self.dialects,
+            settings=self.settings,
+            clock=self.clock,
+            ids=self.ids,
+        )
+        ledger = self.ledger if "ledger" in vars(self) or is_home(self.home) else None
+        return Imports(ledger=ledger, metering=metering, clock=self.clock, ids=self.ids)
 
     def spool(self, instance_id: InstanceId) -> "Spool | None":
         """Where calls are noted while the ledger cannot be written; ``None`` unless the operator chose to fail open."""

@@ -24,6 +24,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("doctor:command", "Look for what is wrong, and say how to fix it."),
     "demo": Entry("demo:command", "See it work: no key, no network, under 15 seconds."),
     "verify": Entry("verify:verify", "Prove the books again from the journal."),
+    "import": Entry("imports:import_", "Meter recorded traffic: HAR files, flow dumps, JSON lines."),
     "backup": Entry("backup:backup", "Write a backup of this home to a file, while calls go on."),
     "restore": Entry("backup:restore", "Make a home from a backup; it waits to be resumed."),
     "resume": Entry("backup:resume", "Let a restored home send payments, usage and webhooks again."),

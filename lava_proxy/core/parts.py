@@ -18,6 +18,9 @@ _OTHER_UNITS = (
     "images",
     "searches",
     "pages",
+    "video_seconds",
+    "requests",
+    "credits",
 )
 _READ_OTHER = attrgetter(*_OTHER_UNITS)
 

@@ -47,8 +47,8 @@ SAME_THING: Mapping[str, str] = {
 _USAGE_UNITS = tuple(f.name for f in fields(Usage))
 _READ = attrgetter(*_USAGE_UNITS)
 
-UNITS: tuple[str, ...] = (*_USAGE_UNITS, "requests")
-"""Everything that can have a price: the fields of ``Usage``, and the request itself."""
+UNITS: tuple[str, ...] = _USAGE_UNITS
+"""Everything that can have a price. A price for ``requests`` holds for the call itself, unless its usage counts them."""
 
 _INPUT_UNITS = (
     "input_tokens",
@@ -245,7 +245,7 @@ def _sum(sheet: PriceSheet, parts: Parts) -> tuple[Fraction, list[str]]:
     """The sum of what has a price, and the units that have none. In whole numbers until the end: fractions are slow."""
     unpriced: list[str] = []
     total, scale = 0, 1
-    if "requests" in sheet.rates:
+    if "requests" in sheet.rates and "requests" not in parts.quantities:
         total, scale = sheet.rates["requests"].at(parts.input_total).as_integer_ratio()
     for unit, quantity in parts.quantities.items():
         found = sheet.effective.get(unit)

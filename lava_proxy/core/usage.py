@@ -5,6 +5,7 @@ contains reasoning, audio and image tokens. ``None`` means "the provider did not
 """
 
 from decimal import Decimal
+from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -36,6 +37,12 @@ class Usage(Struct, frozen=True, kw_only=True):
     searches: int | None = None
     """Searches that a provider's own tool made (web search, grounding)."""
     pages: int | None = None
+    video_seconds: Decimal | None = None
+    """Seconds of video made."""
+    requests: int | None = None
+    """Calls, where a provider counts more or fewer than the one that was made (search units, jobs of a batch)."""
+    credits: Decimal | None = None
+    """The provider's own unit of account."""
 
     def is_empty(self) -> bool:
         """True where nothing at all was reported."""
@@ -50,6 +57,8 @@ class Usage(Struct, frozen=True, kw_only=True):
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
+UNITS: tuple[str, ...] = Usage.__struct_fields__
+_QUANTITIES = attrgetter(*UNITS)
 NO_USAGE = Usage()
 
 
@@ -75,6 +84,9 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     end_user: str | None = None
     """The body's own end-user field (``user``, ``metadata.user_id``)."""
     service_tier: str | None = None
+    counted: Usage = NO_USAGE
+    """What the request itself tells of what it will consume: characters to be spoken, images and seconds asked for.
+    It stands where the answer is silent."""
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -99,5 +111,9 @@ class Reading(Struct, frozen=True, kw_only=True):
     """True where a 2xx answer carries an error in its body instead of a result."""
     is_pending: bool = False
     """True where the provider only took the work on and goes on with it after the answer: its usage comes elsewhere."""
+    billed: Usage | None = None
+    """What the provider charges, where it says so and that is not what was consumed (Cohere's billed units)."""
+    is_replay: bool = False
+    """True where the same figures were, or will be, told elsewhere: a job or a stored answer that is looked at again."""
     flags: tuple[str, ...] = ()
     """Anything worth telling: ``malformed_body``, ``decode_failed``, ``body_too_large`` …"""

@@ -5,14 +5,22 @@ Feeding costs next to nothing: a chunk is put on a pile, and the pile is decoded
 at most one block, one unfinished event and a few found events are in memory.
 """
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from lava_proxy.core.usage import NO_USAGE, Reading
 from lava_proxy.dialects.decoding import decoder_for
-from lava_proxy.dialects.framing import LARGEST_BODY_BYTES, Body, Interpreter
+from lava_proxy.dialects.framing import LARGEST_BODY_BYTES, Body, Interpreter, Shape
 from lava_proxy.dialects.taking_out import UsageEventTaker
 
 _BLOCK_BYTES = 64 << 10
+_USUAL = Shape()
+
+
+def as_read(reading: Reading) -> Reading:
+    """For wires where the body says everything."""
+    return reading
 
 
 class AnswerReader:
@@ -25,10 +33,15 @@ class AnswerReader:
         content_encoding: str,
         take_out_usage: bool,
         reads_ends_from: int = LARGEST_BODY_BYTES,
+        shape: Shape = _USUAL,
+        is_media: bool = False,
+        completed: Callable[[Reading], Reading] = as_read,
     ) -> None:
+        """``completed`` adds what headers and request tell to a reading."""
         self._interpreter = interpreter
         self._decoder = decoder_for(content_encoding)
-        self._body = Body(reads_ends_from=reads_ends_from)
+        self._body = Body(reads_ends_from=reads_ends_from, shape=shape, is_media=is_media)
+        self._completed = completed
         self._taker = UsageEventTaker() if take_out_usage and _is_identity(content_encoding) else None
         self._pile: list[bytes] = []
         self._pile_size = 0
@@ -55,7 +68,7 @@ class AnswerReader:
             return self._last_reading
         self._digest()
         if self._decoder.has_failed:
-            return Reading(usage=NO_USAGE, flags=("decode_failed",))
+            return self._completed(Reading(usage=NO_USAGE, flags=("decode_failed",)))
         if not self._is_over:
             return self._read_with(self._interpreter.copy())
         self._last_reading = self._read_with(self._interpreter)
@@ -64,7 +77,7 @@ class AnswerReader:
     def _read_with(self, interpreter: Interpreter) -> Reading:
         """The reading when the body ends here: ``interpreter`` is given what is still held back."""
         self._body.finish(interpreter)
-        found = interpreter.reading()
+        found = self._completed(interpreter.reading())
         flags = tuple(self._body.flags(is_over=self._is_over))
         return replace(found, flags=(*flags, *found.flags)) if flags else found
 

@@ -59,7 +59,7 @@ class MessagesAnswer:
             for event in events:
                 if _MARKED.search(event):
                     for found in objects_of(event):
-                        self._take(found)
+                        self.take(found)
         self.text.add_literals(_TEXT.findall(block))
 
     def element(self, element: JsonObject) -> None:
@@ -70,10 +70,7 @@ class MessagesAnswer:
         """This wire streams no arrays."""
 
     def document(self, document: JsonObject) -> None:
-        self.message = document
-        self._take_usage(document.get("usage"), is_final=True)
-        self.is_stopped = True
-        self.is_error = document.get("type") == "error" or document.get("error") is not None
+        self._take_message(document)
         for text in texts_in(document.get("content"), _TEXT_KEYS):
             self.text.add(text)
 
@@ -81,7 +78,7 @@ class MessagesAnswer:
         self.text.add_literals(_TEXT.findall(text))
 
     def reading(self) -> Reading:
-        usage = _usage_of(self.usage, has_output=self.has_final_output or self.is_stopped)
+        usage = messages_usage(self.usage, has_output=self.has_final_output or self.is_stopped)
         iterations = as_objects(self.usage.get("iterations"))
         raw = (figures_text(part) for part in (self.first_usage, self.last_usage) if part)
         return Reading(
@@ -97,9 +94,12 @@ class MessagesAnswer:
             flags=("iterations_outside_totals",) if any(map(_is_outside, iterations)) else (),
         )
 
-    def _take(self, event: JsonObject) -> None:
+    def take(self, event: JsonObject) -> None:
+        """An event, or a whole message, already parsed."""
         kind = event.get("type")
-        if kind == "message_start":
+        if kind == "message":
+            self._take_message(event)
+        elif kind == "message_start":
             message = as_object(event.get("message"))
             self.message = {key: message.get(key) for key in ("id", "model")}
             self._take_usage(message.get("usage"), is_final=False)
@@ -109,6 +109,12 @@ class MessagesAnswer:
             self.is_stopped = True
         elif kind == "error":
             self.is_error = True
+
+    def _take_message(self, message: JsonObject) -> None:
+        self.message = message
+        self._take_usage(message.get("usage"), is_final=True)
+        self.is_stopped = True
+        self.is_error = message.get("type") == "error" or message.get("error") is not None
 
     def _take_usage(self, value: object, *, is_final: bool) -> None:
         usage = as_object(value)
@@ -127,7 +133,8 @@ def _without_zeros(usage: JsonObject, *, over: JsonObject) -> JsonObject:
     return {key: value for key, value in usage.items() if value != 0 or isinstance(value, bool) or not over.get(key)}
 
 
-def _usage_of(figures: JsonObject, *, has_output: bool) -> Usage:
+def messages_usage(figures: JsonObject, *, has_output: bool = True) -> Usage:
+    """The usage object of the messages wire; ``has_output``: its output is no provisional one."""
     creation = as_object(figures.get("cache_creation"))
     writes_1h = count_of(creation.get("ephemeral_1h_input_tokens"))
     writes = count_of(figures.get("cache_creation_input_tokens"))

@@ -1,9 +1,13 @@
 """What every wire format offers. A dialect is a table of pure functions; a reader is the state of one answer."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from lava_proxy.core.errors import Fault
 from lava_proxy.core.usage import Reading, RequestFacts, Usage
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Reader(Protocol):
@@ -40,9 +44,19 @@ class Dialect(Protocol):
         """The same request with the option that makes a stream report its usage."""
 
     def reader(
-        self, op: str, *, content_type: str, content_encoding: str, facts: RequestFacts, take_out_usage: bool
+        self,
+        op: str,
+        *,
+        content_type: str,
+        content_encoding: str,
+        facts: RequestFacts,
+        take_out_usage: bool,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Reader:
-        """A reader for one answer. ``take_out_usage``: the usage event is ours and must not reach the client."""
+        """A reader for one answer. ``take_out_usage``: the usage event is ours and must not reach the client.
+
+        ``headers``: the answer's, by names in lower case; some providers tell usage there alone.
+        """
 
     def estimate(self, op: str, facts: RequestFacts, reading: Reading) -> Usage:
         """Usage where the provider gave none: from the request and from the text seen so far, rounded up."""

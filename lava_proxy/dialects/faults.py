@@ -50,6 +50,18 @@ _GOOGLE_STATUSES = {
 }
 
 
+_BEDROCK_TYPES = {
+    401: "AccessDeniedException",
+    402: "ServiceQuotaExceededException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    407: "AccessDeniedException",
+    409: "ConflictException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+
+
 def openai_fault(fault: Fault) -> bytes:
     """``{"error": {message, type, param, code, details}}``; the details stand beside the code, where the SDK's ``body`` shows them."""
     kind = _OPENAI_TYPES.get(fault.status, "server_error" if fault.status >= 500 else "invalid_request_error")
@@ -80,6 +92,22 @@ def google_fault(fault: Fault) -> bytes:
         delay = f"{fault.retry_after_seconds}s"
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
     return _json({"error": {"code": fault.status, "message": fault.message, "status": status, "details": details}})
+
+
+def bedrock_fault(fault: Fault) -> bytes:
+    """``{"__type", "message"}``, as AWS' SDKs read it, who choose the exception by ``__type``; and ``error`` for people."""
+    kind = _BEDROCK_TYPES.get(fault.status, "InternalServerException" if fault.status >= 500 else "ValidationException")
+    return _json({"__type": kind, **_plain(fault)})
+
+
+def plain_fault(fault: Fault) -> bytes:
+    """For the many who choose the exception by status and show ``message`` or ``detail``: both, and the whole as ``error``."""
+    return _json({"detail": fault.message, **_plain(fault)})
+
+
+def _plain(fault: Fault) -> dict[str, object]:
+    error = {"message": fault.message, "code": fault.code, "details": dict(fault.details)}
+    return {"message": fault.message, "code": fault.code, "error": error}
 
 
 def _metadata_text(value: str | int | bool | None) -> str:

@@ -1,13 +1,17 @@
-"""How an answer's bytes are framed: one JSON document, a JSON array in pieces, or server-sent events.
+"""How an answer's bytes are framed: JSON in one document or many, an array in pieces, events of one kind or another.
 
 The bytes decide, not the content type: providers send events as ``application/json``, documents after blank lines, and
-JSON errors as ``text/event-stream``. ``{`` begins a document, ``[`` an array, anything else is read as events.
+JSON errors as ``text/event-stream``. ``{`` begins a document (or the first of several, see ``Shape``), ``[`` an array,
+a zero AWS' binary events, anything else is read as server-sent events; but audio and pictures are not looked into.
 """
 
 from collections.abc import Iterator
 from typing import Protocol, Self
 
+from msgspec import Struct
+
 from lava_proxy.core.usage import Reading
+from lava_proxy.dialects.event_stream import FrameCutter
 from lava_proxy.dialects.json_array import ArrayCutter
 from lava_proxy.dialects.json_text import BYTE_ORDER_MARK, JsonObject, parse_object
 from lava_proxy.dialects.sse import EventCutter
@@ -42,6 +46,17 @@ class Interpreter(Protocol):
     def copy(self) -> Self: ...
 
 
+class Shape(Struct, frozen=True, kw_only=True):
+    """What a wire's bodies may be beside documents, arrays and server-sent events."""
+
+    has_objects: bool = False
+    """Several JSON objects may follow each other."""
+    has_frames: bool = False
+    """AWS' binary events."""
+    has_media: bool = False
+    """Audio or pictures, where the content type says so: nothing in them is read."""
+
+
 class Framing(Protocol):
     """Cuts a body into an interpreter's pieces."""
 
@@ -56,8 +71,10 @@ class Framing(Protocol):
 class Body:
     """A framing chosen by the first bytes that are not white space."""
 
-    def __init__(self, *, reads_ends_from: int) -> None:
+    def __init__(self, *, reads_ends_from: int, shape: Shape, is_media: bool) -> None:
         self._reads_ends_from = reads_ends_from
+        self._shape = shape
+        self._is_media = is_media
         self._start = b""
         self._framing: Framing | None = None
 
@@ -76,11 +93,19 @@ class Body:
             yield from self._framing.flags(is_over=is_over)
 
     def _choose(self, chunk: bytes) -> bytes:
+        if self._is_media:
+            self._framing = Opaque()
+            return chunk
+        if self._shape.has_frames and not self._start and chunk.startswith(b"\0"):
+            self._framing = Frames()
+            return chunk
         start = (self._start + chunk).lstrip().removeprefix(BYTE_ORDER_MARK).lstrip()
         if not start or (len(start) < 3 and BYTE_ORDER_MARK.startswith(start)):
             self._start = start
             return b""
-        if start[0] == 0x7B:
+        if start[0] == 0x7B and self._shape.has_objects:
+            self._framing = Objects()
+        elif start[0] == 0x7B:
             self._framing = Document(reads_ends_from=self._reads_ends_from)
         elif start[0] == 0x5B:
             self._framing = Array()
@@ -138,6 +163,62 @@ class Array:
             yield "body_too_large"
         if self._is_malformed or (is_over and not self._cutter.is_closed):
             yield "malformed_body"
+
+
+class Objects:
+    """JSON objects that follow each other: one a line, or as they come."""
+
+    def __init__(self) -> None:
+        self._cutter = ArrayCutter(limit=LARGEST_BODY_BYTES, depth=0)
+        self._is_malformed = False
+
+    def feed(self, chunk: bytes, interpreter: Interpreter, /) -> None:
+        for element in self._cutter.feed(chunk):
+            if (found := parse_object(element)) is not None:
+                interpreter.element(found)
+            else:
+                self._is_malformed = True
+
+    def finish(self, interpreter: Interpreter) -> None:
+        """An unfinished object is no answer."""
+
+    def flags(self, *, is_over: bool) -> Iterator[str]:
+        if self._cutter.has_dropped:
+            yield "body_too_large"
+        if self._is_malformed or (is_over and not self._cutter.is_between):
+            yield "malformed_body"
+
+
+class Frames:
+    """AWS' binary event stream. An event is given as an object with its type as the only key."""
+
+    def __init__(self) -> None:
+        self._cutter = FrameCutter(limit=LARGEST_BODY_BYTES)
+
+    def feed(self, chunk: bytes, interpreter: Interpreter, /) -> None:
+        for frame in self._cutter.feed(chunk):
+            interpreter.element({frame.name: parse_object(frame.payload) or {}})
+
+    def finish(self, interpreter: Interpreter) -> None:
+        """Half an event is none."""
+
+    def flags(self, *, is_over: bool) -> Iterator[str]:
+        if self._cutter.has_dropped:
+            yield "body_too_large"
+        if self._cutter.is_damaged or (is_over and self._cutter.has_rest):
+            yield "malformed_body"
+
+
+class Opaque:
+    """Bytes that nobody reads."""
+
+    def feed(self, chunk: bytes, interpreter: Interpreter, /) -> None: ...
+
+    def finish(self, interpreter: Interpreter) -> None:
+        """There is nothing to give."""
+
+    def flags(self, *, is_over: bool) -> Iterator[str]:  # noqa: ARG002  they are as good as any
+        return iter(())
 
 
 class Document:

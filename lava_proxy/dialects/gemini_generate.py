@@ -85,7 +85,7 @@ class GeminiAnswer:
         raw = (figures_text(part) for part in (self.first_usage, self.last_usage) if part)
         tier, flags = _tier_of(self.usage)
         return Reading(
-            usage=_usage_of(self.usage, searches=self.searches),
+            usage=gemini_usage(self.usage, searches=self.searches),
             model=self.model,
             response_id=self.response_id,
             service_tier=tier,
@@ -126,7 +126,8 @@ class GeminiAnswer:
             self.searches = max(sum(queries), self.searches or 0)
 
 
-def _usage_of(figures: JsonObject, *, searches: int | None) -> Usage:
+def gemini_usage(figures: JsonObject, *, searches: int | None = None) -> Usage:
+    """The ``usageMetadata`` of Gemini's answers."""
     into = _by_modality(figures, "promptTokensDetails", "toolUsePromptTokensDetails")
     cached = _by_modality(figures, "cacheTokensDetails")
     out_of = _by_modality(figures, "candidatesTokensDetails")

@@ -1,4 +1,6 @@
-"""A JSON array that arrives in pieces, as Gemini streams its answers: each element is given as soon as it is whole.
+"""JSON values that arrive in pieces: each is given as soon as it is whole.
+
+Gemini streams one array; Ollama and others send one object after the other (a line each, or spread over several).
 
 One look at every byte: the scanner remembers whether it stands in a string and how deep it is, so an element of many
 chunks is not scanned again from its beginning.
@@ -11,10 +13,14 @@ _IN_STRING = re.compile(rb'["\\]')
 
 
 class ArrayCutter:
-    """Collects the bytes of one JSON array and gives back its elements that are objects. Larger than ``limit``: dropped."""
+    """Collects the bytes of one JSON array and gives back its elements that are objects. Larger than ``limit``: dropped.
 
-    def __init__(self, *, limit: int) -> None:
+    ``depth`` 0: there is no array around them; then what stands between the objects is passed over.
+    """
+
+    def __init__(self, *, limit: int, depth: int = 1) -> None:
         self._limit = limit
+        self._outer = depth
         self._element = bytearray()
         self._depth = 0
         self._is_in_string = False
@@ -35,17 +41,22 @@ class ArrayCutter:
                 self._is_in_string = not self._is_in_string
             elif mark in b"{[":
                 self._depth += 1
-                if self._depth == 2:
+                if self._depth == self._outer + 1:
                     start = position - 1
             else:
                 self._depth -= 1
-                if self._depth == 1:
+                if self._depth == self._outer:
                     self._keep(chunk[start:position])
                     elements += self._take()
-                self.is_closed = self._depth <= 0
-        if self._depth >= 2:
+                self.is_closed = self._depth < self._outer
+        if self._depth > self._outer:
             self._keep(chunk[start:])
         return elements
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no object has begun that is not whole."""
+        return self._depth <= self._outer and not self._is_in_string
 
     def _next_mark(self, chunk: bytes, position: int) -> int:
         """Where the next bracket or quote stands that means something; -1 where none does."""

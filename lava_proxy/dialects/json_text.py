@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 import msgspec
@@ -129,7 +129,7 @@ def overlay(below: JsonObject, above: JsonObject, *, depth: int = _DEEPEST_FIGUR
     return merged
 
 
-def figures_text(usage: JsonObject) -> str:
+def figures_text(usage: Mapping[str, object]) -> str:
     """``usage`` as JSON with its numbers, booleans, nulls and enum-like words; free text and whatever is deep is left out."""
     try:
         text = _ENCODER.encode(usage)

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Self
 
 from lava_proxy.core.usage import Reading
-from lava_proxy.dialects.json_text import JsonObject, as_object, as_objects, figures_text, name_of, overlay
+from lava_proxy.dialects.json_text import JsonObject, amount_of, as_object, as_objects, figures_text, name_of, overlay
 from lava_proxy.dialects.openai_usage import usage_found
 from lava_proxy.dialects.sse import objects_of
 from lava_proxy.dialects.text_count import TextCounter, text_pattern, texts_in
@@ -90,7 +91,7 @@ class ChatAnswer:
             model=self.model,
             response_id=self.response_id,
             service_tier=tier_of(self.service_tier, figures.get("service_tier")),
-            reported_cost=found.reported_cost,
+            reported_cost=found.reported_cost if found.reported_cost is not None else _cost_beside(carriers),
             raw_usage=tuple(dict.fromkeys(figures_text(usage) for usage in usages if usage)),
             output_text_characters=self.text.characters,
             output_text_bytes=self.text.utf8_bytes,
@@ -137,6 +138,11 @@ def usage_in(carrier: JsonObject) -> JsonObject:
         return of_groq
     of_choices = (as_object(choice.get("usage")) for choice in as_objects(carrier.get("choices")))
     return next((usage for usage in of_choices if usage), {})
+
+
+def _cost_beside(carriers: list[JsonObject]) -> Decimal | None:
+    """Dollars that stand beside the usage, not in it (Eden AI)."""
+    return amount_of(carriers[-1].get("cost")) if carriers else None
 
 
 def _first_carrier(block: bytes, matches: Iterable["re.Match[bytes]"]) -> bytes:

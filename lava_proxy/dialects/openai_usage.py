@@ -17,6 +17,8 @@ from msgspec import Struct
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.dialects.json_text import JsonObject, amount_of, as_object, count_of, largest, total_of
 
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "prompt_token_details", "input_token_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 _XAI_TICKS_PER_DOLLAR = 10**10
 
 
@@ -44,14 +46,14 @@ def usage_found(figures: JsonObject, *, model: str | None, is_embedding: bool = 
     output, output_flags = _output(counts, model or "")
     total_input, input_flags = _input(counts)
     cost, cost_flags = _cost(figures)
-    into = _first_object(figures, "prompt_tokens_details", "input_tokens_details", "prompt_token_details")
-    out_of = _first_object(figures, "completion_tokens_details", "output_tokens_details")
+    into, out_of = _first_object(figures, *_INPUT_DETAILS), _first_object(figures, *_OUTPUT_DETAILS)
     writes = as_object(figures.get("cache_creation"))
     usage = Usage(
         input_tokens=total_input,
         cached_input_tokens=counts.cached,
         cache_write_tokens=_cache_writes(figures, into),
         cache_write_1h_tokens=count_of(writes.get("ephemeral_1h_input_tokens")),
+        cached_audio_tokens=count_of(as_object(into.get("cached_tokens_details")).get("audio_tokens")),
         input_audio_tokens=_part(into.get("audio_tokens"), of=total_input),
         input_image_tokens=_part(into.get("image_tokens"), of=total_input),
         output_tokens=output,
@@ -77,8 +79,7 @@ def searches_in(figures: JsonObject) -> int | None:
 
 
 def _counts(figures: JsonObject) -> _Counts:
-    into = _first_object(figures, "prompt_tokens_details", "input_tokens_details", "prompt_token_details")
-    out_of = _first_object(figures, "completion_tokens_details", "output_tokens_details")
+    into, out_of = _first_object(figures, *_INPUT_DETAILS), _first_object(figures, *_OUTPUT_DETAILS)
     names = ("num_cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
     return _Counts(
         input=_first_count(figures, "prompt_tokens", "input_tokens"),
@@ -142,7 +143,7 @@ def _cost(figures: JsonObject) -> tuple[Decimal | None, tuple[str, ...]]:
     ticks = count_of(figures.get("cost_in_usd_ticks"))
     if ticks is not None:
         return Decimal(ticks) / _XAI_TICKS_PER_DOLLAR, ()
-    fee = amount_of(cost)
+    fee = amount_of(cost if cost is not None else figures.get("estimated_cost"))  # the latter is DeepInfra's
     if figures.get("is_byok") is not True:
         return fee, ()
     upstream = amount_of(as_object(figures.get("cost_details")).get("upstream_inference_cost"))

@@ -23,6 +23,8 @@ PER: Mapping[str, int] = {
     "searches": 1000,
     "pages": 1000,
     "requests": 1000,
+    "video_seconds": 1,
+    "credits": 1,
 }
 """For how many units a price is written; a million where nothing is said here (tokens, characters)."""
 

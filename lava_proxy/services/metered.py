@@ -91,6 +91,7 @@ class MeteredCall:
                     content_encoding=values.get("content-encoding", ""),
                     facts=self._plan.facts,
                     take_out_usage=self._plan.takes_out_usage and 200 <= status < 300,
+                    headers=values,
                 )
         except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
             self._metering_failed("begin", error)
@@ -309,7 +310,8 @@ class MeteredCall:
         tier = reading.service_tier if reading else None
         sheet = plan.price_of(reading.model if reading else None, tier)
         reported = reading.reported_cost if reading and plan.trust_provider_cost else None
-        return resolve(reported, sheet, usage)
+        billed = reading.billed if reading and usage is reading.usage else None
+        return resolve(reported, sheet, usage if billed is None else billed)
 
 
 def measured_at_quote(plan: CallPlan) -> Measured:

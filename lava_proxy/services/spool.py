@@ -183,7 +183,8 @@ class SpoolBooking:
         measured = replace(measured, flags=(*measured.flags, "fail_open"))
         transaction_id = TransactionId(self._ids.new("txn"))
         self._ledger.transact(
-            lambda rows: _identified(rows, call), lambda owed: _hold_of_nothing(owed, transaction_id, now_us)
+            lambda rows: _identified(rows, call),
+            lambda owed: book_past(owed, transaction_id, now_us, note="fail-open", actor="spool"),
         ).result()
         stamp = Stamp(
             now_us=now_us,
@@ -205,24 +206,24 @@ class SpoolBooking:
         self._ledger.transact(load, decide).result()
 
 
-class _Owed(Struct, frozen=True, kw_only=True):
+class Owed(Struct, frozen=True, kw_only=True):
     """A call that is to be booked: its hold, and its budgets that have counted nothing yet."""
 
     hold: Hold
     new_budgets: tuple[Budget, ...] = ()
 
 
-def _identified(rows: Rows, call: SentLine) -> _Owed | None:
+def _identified(rows: Rows, call: SentLine) -> Owed | None:
     """The hold with its payer; ``None`` where it is in the ledger already. A bad key pays for nobody: it was our call."""
     if rows.get(Hold, call.hold.hold_id) is not None:
         return None
     key = rows.get(Key, call.key_id) if call.key_id else None
     if call.key_id is not None and not _was_good(key, call):
-        return _Owed(hold=call.hold)
+        return Owed(hold=call.hold)
     found = identify_by(rows, call.claims, key, IdentityPolicy(require_key=False))
     if isinstance(found, Denial):
-        return _Owed(hold=call.hold)
-    return _paid_by(call.hold, found, rows)
+        return Owed(hold=call.hold)
+    return paid_by(call.hold, found, rows)
 
 
 def _was_good(key: Key | None, call: SentLine) -> bool:
@@ -231,7 +232,8 @@ def _was_good(key: Key | None, call: SentLine) -> bool:
     return check_times(key, now_us=call.hold.created_us) is None
 
 
-def _paid_by(hold: Hold, identity: Identity, rows: Rows) -> _Owed:
+def paid_by(hold: Hold, identity: Identity, rows: Rows) -> Owed:
+    """A call that took place already, with who pays it, and the budgets that count it."""
     customer: Customer | None = identity.customer
     customer_id = customer.customer_id if customer else None
     caller = Caller(
@@ -254,10 +256,13 @@ def _paid_by(hold: Hold, identity: Identity, rows: Rows) -> _Owed:
         budgets=allocations_of_nothing(budgets, at_us=hold.created_us),
     )
     new = (b for b in budgets if b.measure in COUNTED and rows.get(Budget, b.budget_id) is None)
-    return _Owed(hold=paid, new_budgets=tuple(new))
+    return Owed(hold=paid, new_budgets=tuple(new))
 
 
-def _hold_of_nothing(owed: _Owed | None, transaction_id: TransactionId, now_us: int) -> Decision[None]:
+def book_past(
+    owed: Owed | None, transaction_id: TransactionId, now_us: int, *, note: str, actor: str
+) -> Decision[None]:
+    """Take up a call that took place already, with a hold of nothing; ``None``: it is in the ledger."""
     if owed is None:
         return Decision(result=None)
     hold = owed.hold
@@ -269,7 +274,7 @@ def _hold_of_nothing(owed: _Owed | None, transaction_id: TransactionId, now_us: 
         at_us=now_us,
         customer_id=customer_id,
         request_id=hold.request_id,
-        note="fail-open",
-        actor="spool",
+        note=note,
+        actor=actor,
     )
     return Decision(result=None, transactions=(transaction,), rows=(*owed.new_budgets, hold))

@@ -102,6 +102,7 @@ def read_answer(trial: Trial, headers: Mapping[str, str], body: bytes) -> Readin
         trial.match.endpoint.op,
         content_type=headers.get("content-type", ""),
         content_encoding=headers.get("content-encoding", ""),
+        headers=headers,
         facts=trial.facts or RequestFacts(model=None, is_stream=False, input_text_characters=0, input_text_bytes=0),
         take_out_usage=False,
     )

@@ -36,7 +36,11 @@ _USAGE_COLUMNS = (
     "images",
     "searches",
     "pages",
+    "video_seconds",
+    "requests",
+    "credits",
 )
+_DECIMALS = ("input_seconds", "output_seconds", "video_seconds", "credits")
 _NO_CELLS: Row = (None,) * len(_USAGE_COLUMNS)
 
 
@@ -62,6 +66,9 @@ def _encode_usage(usage: Usage) -> Row:
         usage.images,
         usage.searches,
         usage.pages,
+        None if usage.video_seconds is None else str(usage.video_seconds),
+        usage.requests,
+        None if usage.credits is None else str(usage.credits),
     )
 
 
@@ -69,7 +76,7 @@ def _decode_usage(cells: Cells) -> Usage:
     if cells == _NO_CELLS:
         return NO_USAGE
     quantities = dict(zip(_USAGE_COLUMNS, cells, strict=True))
-    for column in ("input_seconds", "output_seconds"):
+    for column in _DECIMALS:
         if quantities[column] is not None:
             quantities[column] = Decimal(quantities[column])
     return Usage(**quantities)

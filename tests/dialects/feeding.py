@@ -1,7 +1,9 @@
 """Feeding answers to readers: whole, byte by byte, cut anywhere."""
 
 import json
-from collections.abc import Iterable, Iterator
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from lava_proxy.core.usage import Reading, RequestFacts
@@ -49,3 +51,59 @@ def event(data: object, *, name: str = "", end: bytes = b"\n") -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
+
+
+def exchange(
+    dialect: str,
+    answer: bytes | object,
+    *,
+    request: bytes | object = b"{}",
+    op: str = "chat",
+    path_model: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reading:
+    """The reading of a whole exchange, whatever the chunks; bodies that are no bytes are written as JSON."""
+    facts = DIALECTS[dialect].read_request(op, as_bytes(request), path_model=path_model)
+    readings = []
+    for size in (1 << 30, 1, 7):
+        reader = DIALECTS[dialect].reader(
+            op,
+            content_type=(headers or {}).get("content-type", ""),
+            content_encoding="",
+            facts=facts,
+            take_out_usage=False,
+            headers=headers or {},
+        )
+        for piece in pieces(as_bytes(answer), size):
+            assert reader.feed(piece) is piece
+        assert reader.finish() == b""
+        readings.append(reader.reading())
+    assert readings[1:] == readings[:-1]
+    return readings[0]
+
+
+def as_bytes(body: bytes | object) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def lines(*objects: object) -> bytes:
+    """NDJSON."""
+    return b"".join(json.dumps(item).encode() + b"\n" for item in objects)
+
+
+def frame(name: str, payload: object, *, kind: str = "event") -> bytes:
+    """One event of AWS' binary stream."""
+    named = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    head = b"".join(
+        bytes([len(key)]) + key.encode() + b"\x07" + len(value).to_bytes(2) + value.encode()
+        for key, value in named.items()
+    )
+    body = as_bytes(payload)
+    prelude = (len(head) + len(body) + 16).to_bytes(4) + len(head).to_bytes(4)
+    event = prelude + zlib.crc32(prelude).to_bytes(4) + head + body
+    return event + zlib.crc32(event).to_bytes(4)
+
+
+def chunk_frame(inner: object) -> bytes:
+    """One event of invoke-with-response-stream."""
+    return frame("chunk", {"bytes": b64encode(as_bytes(inner)).decode(), "p": "abc"})

@@ -7,22 +7,29 @@ exactly; unsure ones may match the alternative as well; where nothing is expecte
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lava_proxy.core.usage import Reading
+from lava_proxy.dialects import DIALECTS
+from lava_proxy.providers import Action, Endpoint
+from lava_proxy.providers.shapes import shape_of
 
-DIALECT_OF_ENDPOINT = {
-    "chat.completions": "openai_chat",
-    "completions": "openai_completions",
-    "responses": "openai_responses",
-    "embeddings": "openai_embeddings",
-    "messages": "anthropic_messages",
-    "generateContent": "gemini_generate",
-    "streamGenerateContent": "gemini_generate",
-}
+TOKEN_ENDPOINTS = frozenset(
+    {
+        "chat.completions",
+        "completions",
+        "responses",
+        "embeddings",
+        "messages",
+        "generateContent",
+        "streamGenerateContent",
+    }
+)
+"""Where the body alone says everything."""
 
 LISTED_PROVIDERS = frozenset(
     {"openai", "azure", "anthropic", "google", "google-vertex", "mistral", "groq", "deepseek", "xai", "together"}
@@ -32,6 +39,10 @@ LISTED_PROVIDERS = frozenset(
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
 
 ARGUED = {
+    "eb386671c8b2564f": (
+        "Bedrock's converse answered with usage {outputTokens: 50} and no inputTokens; the row expects nothing. We read"
+        " the 50 that are there, and the input is not told."
+    ),
     "1577589b1331b216": (
         "Azure answers a responses call in chat's shape, with prompt_tokens 19 and completion_tokens 1969; the row expects"
         " no tokens, though the same exchange streamed (30b4d54b2ca67f92) is expected to be read. We read what is there."
@@ -56,7 +67,9 @@ class Row:
     id: str
     provider: str
     endpoint: str
+    dialect: str
     op: str
+    headers: dict[str, str]
     is_streamed: bool
     request: bytes
     path_model: str | None
@@ -66,17 +79,40 @@ class Row:
     is_elided: bool
 
     @property
-    def dialect(self) -> str:
-        return DIALECT_OF_ENDPOINT[self.endpoint]
+    def is_by_body(self) -> bool:
+        return self.endpoint in TOKEN_ENDPOINTS
+
+    def reading(self, chunks: Iterable[bytes] | None = None) -> Reading:
+        """As the proxy would read it: with its request and its headers."""
+        facts = DIALECTS[self.dialect].read_request(self.op, self.request, path_model=self.path_model)
+        reader = DIALECTS[self.dialect].reader(
+            self.op,
+            content_type=self.headers.get("content-type", ""),
+            content_encoding="",
+            facts=facts,
+            take_out_usage=False,
+            headers=self.headers,
+        )
+        for chunk in chunks or [self.body]:
+            assert reader.feed(chunk) is chunk
+        reader.finish()
+        return reader.reading()
 
 
 def rows(shared: Path, name: str = "recorded.jsonl.gz") -> Iterator[Row]:
-    """The rows of our endpoints, of all providers."""
+    """The rows whose bodies say everything, of all providers."""
+    return (row for row in all_rows(shared, name) if row.is_by_body)
+
+
+def all_rows(shared: Path, name: str = "recorded.jsonl.gz") -> Iterator[Row]:
+    """Every row that some wire of ours can read, found by its path alone."""
     with gzip.open(shared / "traffic" / name, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            if row["endpoint"] in DIALECT_OF_ENDPOINT:
-                yield _row(row)
+            parts = urlsplit(row["url"])
+            found = shape_of(method=row["method"], host=parts.hostname or "", path=parts.path)
+            if found is not None and found[0].action is Action.METER:
+                yield _row(row, found[0], found[1].get("model"))
 
 
 def misses(row: Row, reading: Reading) -> list[str]:
@@ -98,25 +134,30 @@ def _allowed(row: Row, name: str) -> set[object]:
     return allowed
 
 
-def _row(row: dict[str, object]) -> Row:
+def _row(row: dict[str, object], shape: Endpoint, path_model: str | None) -> Row:
     flags, oracle, expected = row["flags"], row.get("oracle") or {}, row.get("expected")
     assert isinstance(flags, dict)
     assert isinstance(oracle, dict)
     assert isinstance(expected, dict | None)
-    model = row["url_model"]
     return Row(
         id=str(row["id"]),
         provider=str(row["provider_guess"]),
         endpoint=str(row["endpoint"]),
-        op="stream_generate" if row["endpoint"] == "streamGenerateContent" else "chat",
+        dialect=shape.dialect,
+        op=shape.op,
+        headers={str(name).lower(): str(value) for name, value in _object(row["response_headers"]).items()},
         is_streamed=bool(row["streamed"]),
         request=_bytes(row, "request_body"),
-        path_model=model if isinstance(model, str) else None,
+        path_model=path_model,
         body=_bytes(row, "response_body"),
         expected=expected,
         gate=_gate(flags, oracle, expected),
         is_elided=bool(flags.get("response_elided")),
     )
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _gate(flags: dict[str, object], oracle: dict[str, object], expected: object) -> Gate:

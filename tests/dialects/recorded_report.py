@@ -9,8 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.dialects.feeding import read_in
-from tests.dialects.recorded import ARGUED, LISTED_PROVIDERS, Gate, Row, misses, rows
+from tests.dialects.recorded import ARGUED, LISTED_PROVIDERS, Gate, Row, all_rows, misses
 
 _COLUMNS = ("exact", "unsure", "nothing", "argued", "missed", "skipped")
 
@@ -22,7 +21,7 @@ def main() -> int:
         return 1
     counts: Counter[tuple[str, str, str]] = Counter()
     notes: list[str] = []
-    for row in rows(shared):
+    for row in all_rows(shared):
         if row.provider in LISTED_PROVIDERS or "--all" in sys.argv:
             outcome, note = judge(row)
             counts[row.provider, row.endpoint, outcome] += 1
@@ -36,7 +35,7 @@ def judge(row: Row) -> tuple[str, str]:
     """The column in which ``row`` counts, and what is to be said of a miss."""
     if row.gate is Gate.TRUNCATED:
         return "skipped", ""
-    wrong = misses(row, read_in([row.body], row.dialect)[0])
+    wrong = misses(row, row.reading())
     if wrong and row.id in ARGUED:
         return "argued", f"\nargued {row.id} {row.provider} {row.endpoint}: {', '.join(wrong)}\n  {ARGUED[row.id]}"
     if wrong:

@@ -3,6 +3,7 @@
 import json
 
 from tests.dialects.feeding import DONE, event
+from tests.dialects.samples_more import MORE_ANSWERS
 
 
 def chat_chunk(text: str | None = None, **fields: object) -> dict[str, object]:
@@ -149,6 +150,7 @@ EMBEDDINGS_DOCUMENT = json.dumps(
 ).encode()
 
 ANSWERS: dict[str, list[bytes]] = {
+    **MORE_ANSWERS,
     "openai_chat": [CHAT_STREAM, CHAT_DOCUMENT, CHAT_STREAM.replace(b"\n", b"\r\n"), CHAT_STREAM.replace(b"\n", b"\r")],
     "openai_completions": [
         event({"id": "cmpl-1", "model": "davinci", "choices": [{"text": " a", "index": 0}], "usage": None}) + DONE

@@ -127,3 +127,16 @@ def test_every_status_has_a_body_with_message_and_code(dialect: str, status: int
     assert b"some_code" in body
     assert b"What happened." in body
     assert isinstance(json.loads(body)["error"], dict)
+
+
+def test_awss_shape_has_a_type_and_a_message_at_the_top() -> None:
+    body = json.loads(DIALECTS["bedrock_converse"].error_body(FAULT))
+    assert (body["__type"], body["message"]) == ("ServiceQuotaExceededException", FAULT.message)
+    unknown = json.loads(DIALECTS["bedrock_invoke"].error_body(Fault(status=418, code="c", message="m")))
+    assert unknown["__type"] == "ValidationException"
+
+
+def test_the_plain_shape_has_message_and_detail_at_the_top() -> None:
+    body = json.loads(DIALECTS["elevenlabs"].error_body(FAULT))
+    assert body["message"] == body["detail"] == FAULT.message
+    assert body["code"] == "insufficient_credits"

@@ -16,10 +16,36 @@ import zstandard
 from lava_proxy.core.usage import RequestFacts
 from lava_proxy.dialects import DIALECTS
 from tests.dialects.feeding import cut_at, pieces, read_in
-from tests.dialects.recorded import ARGUED, LISTED_PROVIDERS, Gate, Row, misses, rows
+from tests.dialects.recorded import ARGUED, LISTED_PROVIDERS, Gate, Row, all_rows, misses, rows
 from tests.dialects.recorded_report import judge
 
 pytestmark = [pytest.mark.recorded, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def every_row(shared: Path) -> list[Row]:
+    return list(all_rows(shared))
+
+
+def test_every_row_of_every_wire_is_read_exactly(every_row: list[Row]) -> None:
+    judged = [(row, *judge(row)) for row in every_row]
+    assert [note for _, outcome, note in judged if outcome == "missed"] == []
+    assert {row.id for row, outcome, _ in judged if outcome == "argued"} == set(ARGUED)
+    assert sum(outcome == "exact" for _, outcome, _ in judged) >= 4_880
+
+
+def test_every_wire_reads_the_same_at_random_cuts(every_row: list[Row]) -> None:
+    generator = random.Random(4)
+    for row in every_row:
+        if not row.is_by_body:
+            cuts = [generator.randrange(len(row.body) + 1) for _ in range(generator.randint(1, 30))]
+            assert row.reading(cut_at(row.body, cuts)) == row.reading(), row.id
+
+
+def test_no_wire_reads_tokens_out_of_an_error(shared: Path) -> None:
+    errors = [row for row in all_rows(shared, "errors.jsonl.gz") if not row.is_by_body]
+    assert errors
+    assert [row.id for row in errors if misses(row, row.reading())] == []
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,13 @@ def test_the_table_of_providers_is_what_their_files_say() -> None:
     assert text == with_table(text, packaged_providers()), "run `make catalogue`"
 
 
+def test_the_wire_formats_are_those_of_the_page_of_fidelity() -> None:
+    told = page("fidelity.md").partition("## Wire formats")[2].partition("\n## ")[0]
+    wires = {cells[0].strip("`") for cells in rows(told)}
+
+    assert wires - {"wire"} == set(DIALECTS)
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     broken = [
         f"{file.name}: {target}"
