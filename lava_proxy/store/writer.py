@@ -67,6 +67,8 @@ class Writer:
         self._expected = 0
         self._urgent = 0
         self._is_lingering = False
+        self._is_dozing = False
+        self._doze_until = 0.0
         self._failure = ""
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -82,7 +84,7 @@ class Writer:
             if not self._is_closing:
                 self._queue.append(step)
                 self._urgent += not can_wait
-                if not (can_wait and self._is_lingering):
+                if not (can_wait and (self._is_lingering or self._is_dozing)):
                     self._wake.notify()
                 return future
         future.set_exception(LedgerUnavailable("The ledger is closed.", hint="Open it again.", cause="closed"))
@@ -130,6 +132,8 @@ class Writer:
     def _next_group(self) -> list[Step] | None:
         """What waits, at most one group of it; nothing after a while of rest; ``None`` at the end."""
         with self._wake:
+            while not self._queue and time.monotonic() < self._doze_until and not self._is_closing:
+                self._doze()
             if not self._queue:
                 if self._is_closing:
                     return None
@@ -143,6 +147,13 @@ class Writer:
             self._group = [self._queue.popleft() for _ in range(count)]
             self._urgent -= sum(not step.can_wait for step in self._group)
             return self._group
+
+    def _doze(self) -> None:
+        """Wait for steps, but look by itself for those that can wait: to be woken for a settlement costs the event loop
+        more than a glance at the queue, and the next hold wakes this thread anyhow."""
+        self._is_dozing = True
+        self._wake.wait(LINGER_SECONDS)
+        self._is_dozing = False
 
     def _linger(self) -> None:
         """Only steps that can wait have come: give one that cannot the time to take them along."""
@@ -171,6 +182,7 @@ class Writer:
             outcomes = self._spoiled(steps, error)
         with self._wake:
             self._group = []
+            self._doze_until = time.monotonic() + REST_SECONDS
         for step, outcome in zip(steps, outcomes, strict=True):
             if outcome.error is None:
                 step.future.set_result(outcome.result)
