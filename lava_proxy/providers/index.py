@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from urllib.parse import unquote
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -104,7 +105,8 @@ class ProviderIndex:
                 if found is None:
                     continue
                 if not (spelling.is_odd and route.endpoint.action is Action.FREE):
-                    matches.append(self._match(owner, host, route.endpoint, found.groupdict()))
+                    variables = {name: unquote(value) for name, value in found.groupdict().items() if value is not None}
+                    matches.append(self._match(owner, host, route.endpoint, variables))
                 break
         return matches
 

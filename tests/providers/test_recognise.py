@@ -169,3 +169,10 @@ def test_usage_is_asked_for_where_a_stream_would_not_carry_it(url: str, injects:
 )
 def test_a_host_may_name_the_region_whose_prices_hold(url: str, region: str | None) -> None:
     assert match_of(url).region == region
+
+
+def test_a_model_in_the_path_is_decoded_whole() -> None:
+    arn = "arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.anthropic.claude-v1%3A0"
+    match = match_of(f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{arn}/converse")
+
+    assert match.path_model == "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-v1:0"
