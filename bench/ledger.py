@@ -5,7 +5,8 @@
 ``bare``: two rows a step (a wallet updated, an entry inserted), no index, no rules: the limit of the disk and SQLite.
 ``ledger``: every row of a real call through ``transact`` (transaction, postings, grant, hold, allocation, counter, request,
 event), decided by a stand-in for the rules that costs next to nothing. ``rules``: the same under the real rules of
-``core.admission`` and ``core.settlement``. All in one run, interleaved; the figure to quote is the ratio.
+``core.admission`` and ``core.settlement``. ``replayed``: the very statements of such a run with their values, one after the other
+and nothing else: what these tables cost SQLite, whoever decides. All in one run, interleaved; the figure to quote is the ratio.
 """
 
 import argparse
@@ -54,7 +55,8 @@ from lava_proxy.core.journal import COST, REVENUE, free_account, funding_account
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.settlement import Measured, Stamp, load_holding, settle
 from lava_proxy.core.usage import Usage
-from lava_proxy.store import SqliteLedger, open_ledger
+from lava_proxy.store import SqliteLedger
+from lava_proxy.store.connections import connect
 
 GROUP = 64
 NOW_US = 1_760_000_000_000_000
@@ -372,10 +374,59 @@ def ruled_calls(ledger: SqliteLedger, customers: int) -> Calls:
     return Calls(ledger, hold, settle_it)
 
 
+class Recorder(sqlite3.Connection):
+    """Notes what is executed while ``log`` is a list."""
+
+    log: list[tuple[str, tuple[Any, ...]]] | None = None
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        if Recorder.log is not None:
+            Recorder.log.append((sql, tuple(values)))
+        return super().execute(sql, values)
+
+
+def replayed(folder: Path, *, seconds: float, customers: int, synchronous: str) -> Rate:
+    """The statements of a run under the real rules, again on a ledger as that run found it."""
+    Recorder.log = None
+    (folder / "first").mkdir()
+    (folder / "again").mkdir()
+    with stocked(folder / "first", customers=customers, synchronous=synchronous, recorder=Recorder) as ledger:
+        log: list[tuple[str, tuple[Any, ...]]] = []
+        Recorder.log = log
+        ruled_calls(ledger, customers).run(seconds=seconds, in_flight=64)
+        Recorder.log = None
+    with stocked(folder / "again", customers=customers, synchronous=synchronous):
+        pass
+    pairs = sum(values[2] == "settle" for sql, values in rows_of(log, "transactions"))
+    with closing(connect(folder / "again" / "ledger.db", busy_seconds=5)) as connection:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        for sql, values in log:
+            connection.execute(sql, values)
+        return rate_of(pairs, begun, cpu_begun)
+
+
+def rows_of(log: list[tuple[str, tuple[Any, ...]]], table: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Each row that was inserted into a table."""
+    for sql, values in log:
+        if sql.startswith(f"INSERT INTO {table} "):
+            width = sql.partition("(")[2].partition(")")[0].count(",") + 1
+            for start in range(0, len(values), width):
+                yield sql, values[start : start + width]
+
+
 @contextmanager
-def stocked(folder: Path, *, customers: int, synchronous: str) -> Iterator[SqliteLedger]:
+def stocked(
+    folder: Path, *, customers: int, synchronous: str, recorder: type[sqlite3.Connection] = sqlite3.Connection
+) -> Iterator[SqliteLedger]:
     """A ledger with a meter, and customers with one grant each."""
-    with open_ledger(folder / "ledger.db", mode=Mode.TEST, clock=BenchClock(), synchronous=synchronous) as ledger:
+    with SqliteLedger(
+        folder / "ledger.db",
+        mode=Mode.TEST,
+        clock=BenchClock(),
+        synchronous=synchronous,
+        connection_class=recorder,
+    ) as ledger:
         meter = Meter(
             meter_id=METER_ID,
             slug="default",
@@ -441,13 +492,19 @@ def main() -> None:
         "--folder", type=Path, default=None, help="where the files are written; else the system's temporary folder"
     )
     asked = parser.parse_args()
-    ratios: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    ratios: dict[str, list[float]] = {name: [] for name in (*VARIANTS, "replayed")}
     for number in range(asked.rounds):
         with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
             bare = bare_pairs(
                 Path(folder), seconds=asked.seconds, customers=asked.customers, synchronous=asked.synchronous
             )
         print(f"round {number + 1}: bare {bare}")
+        with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+            again = replayed(
+                Path(folder), seconds=asked.seconds, customers=asked.customers, synchronous=asked.synchronous
+            )
+        ratios["replayed"].append(again.pairs_per_second / bare.pairs_per_second)
+        print(f"  replayed: {again}, {ratios['replayed'][-1]:.3f} of bare", flush=True)
         for name, make in VARIANTS.items():
             with (
                 tempfile.TemporaryDirectory(dir=asked.folder) as folder,
