@@ -1,7 +1,9 @@
 """Certificates of our own authority for the hosts whose TLS is ended here, made by mitmproxy's store."""
 
+import os
 import ssl
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mitmproxy.addons.tlsconfig import _ip_or_dns_name
@@ -24,7 +26,17 @@ class Certificates:
         """
         entry = self._store.get_cert(host, [_ip_or_dns_name(host)])
         chain = entry.cert.to_pem() + b"".join(each.to_pem() for each in entry.chain_certs)
-        with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # OpenSSL reads files only; it holds nothing secret
-            file.write(chain)
-            file.flush()
-            context.load_cert_chain(file.name, self._key_file)
+        with _readable(chain) as name:
+            context.load_cert_chain(name, self._key_file)
+
+
+@contextmanager
+def _readable(text: bytes) -> Iterator[str]:
+    """A name under which OpenSSL, which reads only files, finds ``text`` once: a pipe, as the disk may be full."""
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as end:
+            end.write(text)  # far less than a pipe holds
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)

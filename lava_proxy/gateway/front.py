@@ -105,15 +105,16 @@ class FirstLook(asyncio.Protocol):
             return
         try:
             origin = self._read(data)
+            context = self._front.contexts.context(origin.host) if origin is not None else None
         except Exception:
             log.exception("a connection was left to mitmproxy because of a fault of ours")
-            origin = None
-        if origin is None:
+            origin = context = None
+        if origin is None or context is None:
             self._hand_over(data)
             return
         transport.pause_reading()
         transport.write(_ESTABLISHED)
-        self._handshake = asyncio.get_running_loop().create_task(self._start_tls(transport, origin))
+        self._handshake = asyncio.get_running_loop().create_task(self._start_tls(transport, origin, context))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 nothing was said yet
         self._silence.cancel()
@@ -139,14 +140,14 @@ class FirstLook(asyncio.Protocol):
         credentials = read_credentials(shown[0] if shown else None)
         return Origin(via=Via.CONNECT, scheme="https", host=host, port=_TLS_PORT, credentials=credentials)
 
-    async def _start_tls(self, transport: asyncio.Transport, origin: Origin) -> None:
+    async def _start_tls(self, transport: asyncio.Transport, origin: Origin, context: ssl.SSLContext) -> None:
         loop, contexts = asyncio.get_running_loop(), self._front.contexts
         client = ClientSide(self._front.service, origin)
         try:
             inside = await loop.start_tls(
                 transport,
                 client,
-                contexts.context(origin.host),
+                context,
                 server_side=True,
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS,
             )
