@@ -7,7 +7,7 @@ from lava_proxy.core.alert_rows import AlertKind, AlertRule, AlertScope
 from lava_proxy.core.alert_units import write_threshold
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.services.alert_rules import AlertRules, AlertTerms, read_terms
-from lava_proxy.services.as_code import Spec, Value, check_fields, read_text
+from lava_proxy.services.as_code import Named, Spec, Value, check_fields, read_flag, read_text
 from lava_proxy.services.customers import Customers
 from lava_proxy.services.idempotency import By
 
@@ -39,16 +39,13 @@ class AlertRuleKind:
             spec["customer"] = customer.reference_id or customer.customer_id
         if "plan" in given:
             spec["plan"] = read_text(given, "plan")
-        is_total = given.get("total", False)
-        if not isinstance(is_total, bool):
-            raise InvalidInput("total: write true or false", field="total")
-        if is_total:
+        if read_flag(given, "total"):
             spec["total"] = True
         threshold = read_text(given, "threshold") if "threshold" in given else None
         value = read_terms(_terms(name, spec, threshold))
         return {**spec, "threshold": write_threshold(value, KINDS[AlertKind(kind)].unit)}
 
-    def check_all(self, specs: Mapping[str, Spec]) -> None:
+    def check_all(self, specs: Mapping[str, Spec], named: Named) -> None:
         """See ``as_code.CodeKind``: rules are about nothing that another could take."""
 
     def present(self) -> Mapping[str, Spec]:
