@@ -20,6 +20,7 @@ Tell = Callable[..., None]
 """Called with the kind of an event and its fields."""
 COMMAND_SECONDS = 60
 _LAVA = (sys.executable, "-c", "from lava_proxy.cli import main; main()")
+_TICK = ("tick", "--at", f"{month.END}:00Z")
 _COMMANDS = {
     "payments": ("payments", "list"),
     "subscriptions": ("subscriptions", "list", "--status", "all"),
@@ -77,8 +78,9 @@ class Reading:
             )
             return json.loads(said.stdout) if said.stdout else {"error": said.stderr.strip()}
 
+        self.answers: dict[str, Any] = {"tick": ask(_TICK)}  # before the others: it may write
         with ThreadPoolExecutor(2) as pool:
-            self.answers: dict[str, Any] = dict(zip(_COMMANDS, pool.map(ask, _COMMANDS.values()), strict=True))
+            self.answers |= dict(zip(_COMMANDS, pool.map(ask, _COMMANDS.values()), strict=True))
 
 
 def _perform(shop: Shop, line: month.Line, found: Findings, tell: Tell) -> None:
@@ -103,9 +105,11 @@ def _perform(shop: Shop, line: month.Line, found: Findings, tell: Tell) -> None:
 def _check(reading: Reading, found: Findings, tell: Tell) -> None:
     for name, answer in reading.answers.items():
         if "error" in answer:
-            found.mismatches.append(f"lava {' '.join(_COMMANDS[name])}: {answer['error']}")
+            found.mismatches.append(f"lava, asked for {name}: {answer['error']}")
     if any("error" in answer for answer in reading.answers.values()):
         return
+    done = {name: count for name, count in reading.answers["tick"].items() if name != "mode"}
+    found.expect("lava tick --at the end, again", set(done.values()), {0})
     for name in month.CUSTOMERS:
         _check_statement(name, reading, found, tell)
     _check_usage(reading, found)
