@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.customers import Customers
     from lava_proxy.services.destinations import Destinations
     from lava_proxy.services.exports import Exports
+    from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
     from lava_proxy.services.plans import Plans
     from lava_proxy.services.upkeep import Upkeep
@@ -53,6 +54,9 @@ class Annex:
 
         @cached_property
         def budgets(self) -> Budgets: ...
+
+        @cached_property
+        def keys(self) -> Keys: ...
 
         @cached_property
         def plans(self) -> Plans: ...
@@ -108,8 +112,8 @@ class Annex:
                 MeterKind(self.meters),
                 PlanKind(self.plans, self.meters),
                 BundleKind(self.plans),
-                BudgetKind(self.budgets, self.customers, self.plans),
-                AlertRuleKind(self.alert_rules, self.customers),
+                BudgetKind(self.budgets, self.customers, self.keys, self.plans),
+                AlertRuleKind(self.alert_rules, self.customers, self.plans),
             )
         )
 

@@ -14,9 +14,11 @@ from lava_proxy.core.entities import Budget, BudgetMeasure
 from lava_proxy.core.errors import InvalidInput
 from lava_proxy.services.as_code import Named, Spec, check_fields, read_text, read_texts
 from lava_proxy.services.budgets import Budgets, BudgetTerms
+from lava_proxy.services.code_plans import check_plan_is_there, plan_name
 from lava_proxy.services.customers import Customers
 from lava_proxy.services.documents import rate_text
 from lava_proxy.services.idempotency import By
+from lava_proxy.services.keys import Keys
 from lava_proxy.services.plans import Plans
 
 _KINDS = ("customer", "key", "plan", "metadata")
@@ -31,8 +33,8 @@ class BudgetKind:
     fixed = frozenset[str]()
     kept = frozenset[str]()
 
-    def __init__(self, budgets: Budgets, customers: Customers, plans: Plans) -> None:
-        self._budgets, self._customers, self._plans = budgets, customers, plans
+    def __init__(self, budgets: Budgets, customers: Customers, keys: Keys, plans: Plans) -> None:
+        self._budgets, self._customers, self._keys, self._plans = budgets, customers, keys, plans
 
     def read(self, name: str, given: Mapping[str, object]) -> Spec:
         """See ``as_code.CodeKind``."""
@@ -54,8 +56,8 @@ class BudgetKind:
         """See ``as_code.CodeKind``."""
         for name in specs:
             plan = _named(name).plan
-            if plan is not None and plan not in named["plans"] and not self._is_plan(plan):
-                raise InvalidInput(f"{name}: plan: there is no plan {plan!r}", field="plan")
+            if plan is not None:
+                check_plan_is_there(self._plans, name, plan, named)
 
     def present(self) -> Mapping[str, Spec]:
         """See ``as_code.CodeKind``."""
@@ -83,13 +85,15 @@ class BudgetKind:
                 self._budgets.delete(budget.budget_id, by=by)
 
     def _check_subject(self, name: str, terms: BudgetTerms) -> None:
-        """There is such a customer; and each subject is written in one way, so that each budget has one name."""
+        """There is such a customer or key; and each subject is written in one way, so that each budget has one name."""
         told, best = terms.customer, terms.customer
         if told is not None and told != EACH:
             customer = self._customers.get(told)
             best = customer.reference_id or customer.customer_id
         if terms.plan is not None:
-            told, best = terms.plan, self._plan_name(terms.plan) if terms.plan.startswith("sc_") else terms.plan
+            told, best = terms.plan, plan_name(self._plans, terms.plan)
+        if terms.key is not None and terms.key != EACH:
+            told, best = terms.key, self._keys.get(terms.key).key_id
         if best != told:
             raise InvalidInput(f"name: write {name.replace(str(told), str(best), 1)!r}", field="name")
 
@@ -99,17 +103,9 @@ class BudgetKind:
             customer = self._customers.get(value)
             value = customer.reference_id or customer.customer_id
         elif kind == "plan":
-            value = self._plan_name(value)
+            value = plan_name(self._plans, value)
         period = f" {budget.period}" if budget.measure in COUNTED else ""
         return f"{kind}:{value} {budget.measure.value}{period}"
-
-    def _plan_name(self, plan_id: str) -> str:
-        """Its name while it can be found by it."""
-        plan = self._plans.get(plan_id).plan
-        return plan.name if any(offered.plan == plan for offered in self._plans.all()) else plan_id
-
-    def _is_plan(self, reference: str) -> bool:
-        return any(reference in (each.plan.name, each.plan.plan_id) for each in self._plans.all(include_archived=True))
 
 
 def _named(name: str) -> BudgetTerms:

@@ -8,6 +8,7 @@ from lava_proxy.core.ids import BundleId, PlanId
 from lava_proxy.core.money import parse_amount
 from lava_proxy.core.plans import check_bundle, parse_price
 from lava_proxy.services.as_code import Named, Spec, Value, check_fields, read_flag, read_text
+from lava_proxy.services.code_plans import check_plan_is_there, plan_name
 from lava_proxy.services.documents import rate_text
 from lava_proxy.services.idempotency import By
 from lava_proxy.services.plans import BundleTerms, PlanChanges, Plans
@@ -28,7 +29,7 @@ class BundleKind:
     def read(self, name: str, given: Mapping[str, object]) -> Spec:
         """See ``as_code.CodeKind``."""
         check_fields(given, _FIELDS)
-        plan = read_text(given, "plan")
+        plan = plan_name(self._plans, read_text(given, "plan"))
         if not name.startswith(f"{plan}/"):
             raise InvalidInput(
                 f'plan: the table of a bundle is named PLAN/NAME, such as [bundles."{plan}/Ten more"]', field="plan"
@@ -50,8 +51,7 @@ class BundleKind:
         top_ups: dict[str, str] = {}
         for name, spec in specs.items():
             plan = str(spec["plan"])
-            if plan not in named["plans"] and plan not in {offered.plan.name for offered in self._plans.all()}:
-                raise InvalidInput(f"{name}: plan: there is no plan {plan!r}", field="plan")
+            check_plan_is_there(self._plans, name, plan, named)
             if spec.get("top_up") and top_ups.setdefault(plan, name) != name:
                 raise InvalidInput(
                     f"{name}: top_up: {plan!r} buys only one bundle by itself, and has {top_ups[plan]!r}",

@@ -85,6 +85,23 @@ class PlanKind:
         return self._plans.get(FREE_PLAN_ID).plan.name
 
 
+def plan_name(plans: Plans, reference: str) -> str:
+    """How a file names a plan: by its name, or, where it is offered no more or not there, as it was given."""
+    names = {offered.plan.plan_id: offered.plan.name for offered in plans.all()}
+    return names.get(PlanId(reference), reference)
+
+
+def check_plan_is_there(plans: Plans, name: str, reference: str, named: Named) -> None:
+    """``reference``: of the thing ``name``. An id may be of a plan that is offered no more.
+
+    Raises:
+        InvalidInput
+    """
+    is_free = reference in {offered.plan.name for offered in plans.all() if offered.plan.plan_id == FREE_PLAN_ID}
+    if not is_free and reference not in named["plans"] and not reference.startswith("sc_"):
+        raise InvalidInput(f"{name}: plan: there is no plan {reference!r}", field="plan")
+
+
 def _plan(name: str, given: Mapping[str, object]) -> Plan:
     """All but its meters."""
     amount_nanos = parse_price(read_text(given, "amount"), field="amount")

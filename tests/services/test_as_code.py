@@ -6,10 +6,11 @@ import pytest
 
 from lava_proxy.core.alert_rows import AlertKind
 from lava_proxy.core.entities import AuditEntry
-from lava_proxy.core.errors import CustomerNotFound, InvalidInput, LavaError, Refused
+from lava_proxy.core.errors import CustomerNotFound, InvalidInput, LavaError, NotFound, Refused
 from lava_proxy.services.alert_rules import AlertTerms
 from lava_proxy.services.as_code import Plan
 from lava_proxy.services.customer_fields import CustomerFields
+from lava_proxy.services.keys import KeyTerms
 from lava_proxy.wiring import House
 from tests.services.conftest import ME
 
@@ -182,11 +183,16 @@ allowed = ["gpt-4o-mini*", "claude-*"]
 
 [budgets."plan:Yearly providers"]
 allowed = ["openai"]
+
+[alerts.nearly-out]
+kind = "credit_used"
+threshold = "80"
+plan = "Pro"
 """
 
 
 def test_everything_that_a_file_may_tell_is_brought_in_once(house: House) -> None:
-    assert house.as_code.apply(plan(house, WHOLE), by=ME) == 15
+    assert house.as_code.apply(plan(house, WHOLE), by=ME) == 16
     again = plan(house, WHOLE)
     assert (told(again), again.untold) == ([], ("meters.default",))
     parts = house.meters.get("parts").version
@@ -198,6 +204,7 @@ def test_everything_that_a_file_may_tell_is_brought_in_once(house: House) -> Non
     assert (pro.plan.amount_nanos, pro.plan.included_nanos) == (25 * 10**9, 20 * 10**9)
     assert pro.plan.top_up_bundle_id == next(b.bundle_id for b in pro.bundles if b.name == "Ten more")
     assert house.plans.get("Free").plan.included_nanos == 10**9
+    assert house.alert_rules.get("nearly-out").target == pro.plan.plan_id
     assert {budget.subject for budget in house.budgets.all()} == {
         *("customer:*", f"customer:{house.customers.get('acme').customer_id}", "metadata:end_user=*"),
         *(f"plan:{house.plans.get(name).plan.plan_id}" for name in ("Pro", "Yearly")),
@@ -241,6 +248,26 @@ def test_differences_of_plans_bundles_budgets_and_meters_are_told_and_made(house
     pro = house.plans.get("Pro")
     assert pro.plan.top_up_bundle_id == next(b.bundle_id for b in pro.bundles if b.name == "Big one")
     assert house.meters.get("parts").version.version == 2
+
+
+def test_a_plan_may_be_given_by_its_id_and_one_that_is_offered_no_more_keeps_it(house: House) -> None:
+    house.as_code.apply(plan(house, WHOLE), by=ME)
+    plan_id = house.plans.get("Pro").plan.plan_id
+    alert = '[alerts.nearly-out]\nkind = "credit_used"\nthreshold = "80"\nplan = "{}"\n'
+    assert told(plan(house, alert.format(plan_id))) == told(plan(house, alert.format("Pro"))) == []
+    house.plans.archive("Pro", by=ME)
+    pulled = house.as_code.pull()
+    assert f'[budgets."plan:{plan_id} charge month"]' in pulled and f'plan = "{plan_id}"' in pulled
+    assert told(plan(house, pulled, prune=True)) == []
+
+
+def test_budgets_of_keys_are_told_by_the_id_of_a_key_that_is_there(house: House) -> None:
+    key_id = house.keys.create(KeyTerms(name="ci"), by=ME).value.key.key_id
+    text = f'[budgets."key:{key_id} requests total"]\nlimit = 5\n'
+    house.as_code.apply(plan(house, text), by=ME)
+    assert told(plan(house, text)) == [] and told(plan(house, house.as_code.pull())) == []
+    with pytest.raises(NotFound):
+        plan(house, text.replace(key_id, "key_none"))
 
 
 def test_what_a_file_leaves_out_is_removed_with_prune_bundles_of_a_removed_plan_too(house: House) -> None:
@@ -318,6 +345,7 @@ def test_what_is_fixed_once_made_is_refused(house: House, before: str, after: st
         ("[budgets.'customer:* charge day']\nlimit = '1'\nburst = 2", "burst: there is no such field"),
         ("[budgets.'plan:Pro charge day']\nlimit = '1'", "there is no plan 'Pro'"),
         ("[budgets.'plan:sc_free charge day']\nlimit = '1'", "write 'plan:Free charge day'"),
+        ("[alerts.x]\nkind = 'balance_below'\nthreshold = '5'\nplan = 'Pro'", "x: plan: there is no plan 'Pro'"),
         ("[alerts.x]\nthreshold = '5'", "alerts.x: kind: it is missing"),
         ("[alerts.x]\nkind = 'hunger'", "kind: 'hunger' is none of"),
         ("[alerts.x]\nkind = 'balance_below'", "threshold"),
