@@ -8,7 +8,7 @@ LATER := slow or e2e or crash
 # pytest's exit code 5: no test was selected, as with ARGS='-k …' in one of the two rounds.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long fuzz check bench docs catalogue lock clean
+.PHONY: help setup demo demo-billing test test-long fuzz check bench docs catalogue lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
@@ -18,6 +18,9 @@ setup:  ## .venv with the locked packages and lava itself; quick when nothing ch
 
 demo: setup  ## the whole story on this machine: no key, no network, under 15 seconds
 	@$(BIN)/lava demo
+
+demo-billing: setup  ## a month of business on a test clock, in seconds; every figure against one worked by hand
+	@$(BIN)/lava demo --billing
 
 test: setup  ## the quick tests, then those that start processes; pass more with ARGS='-k …'
 	$(BIN)/pytest -q -n $(WORKERS) -m "not ($(LATER) or long)" $(ARGS) || [ $$? -eq 5 ]

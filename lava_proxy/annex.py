@@ -18,11 +18,14 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.alerts import Alerts
     from lava_proxy.services.as_code import AsCode
     from lava_proxy.services.backups import Backups, Schedule
+    from lava_proxy.services.budgets import Budgets
     from lava_proxy.services.credits import Credits
     from lava_proxy.services.customers import Customers
     from lava_proxy.services.destinations import Destinations
     from lava_proxy.services.exports import Exports
+    from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
+    from lava_proxy.services.plans import Plans
     from lava_proxy.services.upkeep import Upkeep
 
 
@@ -48,6 +51,15 @@ class Annex:
 
         @cached_property
         def meters(self) -> Meters: ...
+
+        @cached_property
+        def budgets(self) -> Budgets: ...
+
+        @cached_property
+        def keys(self) -> Keys: ...
+
+        @cached_property
+        def plans(self) -> Plans: ...
 
     @cached_property
     def exports(self) -> "Exports":
@@ -90,9 +102,20 @@ class Annex:
         """What `lava apply` and `lava pull` know, in the order in which it is made."""
         from lava_proxy.services.as_code import AsCode
         from lava_proxy.services.code_alerts import AlertRuleKind
+        from lava_proxy.services.code_budgets import BudgetKind
+        from lava_proxy.services.code_bundles import BundleKind
         from lava_proxy.services.code_meters import MeterKind
+        from lava_proxy.services.code_plans import PlanKind
 
-        return AsCode((MeterKind(self.meters), AlertRuleKind(self.alert_rules, self.customers)))
+        return AsCode(
+            (
+                MeterKind(self.meters),
+                PlanKind(self.plans, self.meters),
+                BundleKind(self.plans),
+                BudgetKind(self.budgets, self.customers, self.keys, self.plans),
+                AlertRuleKind(self.alert_rules, self.customers, self.plans),
+            )
+        )
 
     @cached_property
     def destinations(self) -> "Destinations":

@@ -25,7 +25,7 @@ from lava_proxy.core.identity import Anonymous, UnknownCustomer
 from lava_proxy.core.money import parse_amount
 
 ENV_PREFIX = "LAVA_"
-CODE_TABLES = ("meters", "plans", "bundles", "alerts")
+CODE_TABLES = ("meters", "plans", "bundles", "budgets", "alerts")
 """Tables of ``lava.toml`` that are no settings: `lava apply` brings them into the ledger."""
 OTHER_VARIABLES = frozenset(
     {"home", "customer", "meter", "run_id", "proxy_url", "base_url", "secret_key", "shared", "no_color"}

@@ -1,4 +1,4 @@
-"""`lava apply` and `lava pull`: meters and alerts as a file."""
+"""`lava apply` and `lava pull`: meters, plans, bundles, budgets and alerts as a file."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,9 @@ def apply(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Bring meters and alerts to what a file says, and tell the difference. The home's own lava.toml may be the file.
+    """Bring meters, plans, bundles, budgets and alerts to what a file says, and tell the difference.
+
+    The home's own lava.toml may be the file.
 
     What the file does not name stays, unless --prune is given. All of it is checked before anything is changed.
 
@@ -54,7 +56,7 @@ def pull(
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write meters and alerts as a file that `lava apply` takes. With --json the same in one document.
+    """Write meters, plans, bundles, budgets and alerts as a file that `lava apply` takes. With --json the same in one document.
 
     \b
     lava pull

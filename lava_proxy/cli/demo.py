@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lava_proxy.cli import demo_billing
 from lava_proxy.cli.options import Json
 from lava_proxy.cli.output import Output
 from lava_proxy.core.entities import Mode
@@ -28,6 +29,9 @@ What next:
 
 def command(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the home, to look around in it.")] = False,
+    billing: Annotated[
+        bool, typer.Option("--billing", help="A month of business on a test clock, in place of the proxy's story.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """See it work: no key, no network, under 15 seconds.
@@ -35,23 +39,27 @@ def command(
     A stand-in provider and the real proxy in a temporary home in test mode: real calls through real TLS, held, metered
     and charged, until one customer is out of credit. Every figure is computed twice; ends with 1 where two differ.
 
+    With --billing: three plans, five customers, renewals, an upgrade, a cancellation, overage, a top-up declined, then paid.
+    Every figure was worked out by hand beforehand.
+
     \b
     lava demo
+    lava demo --billing
     lava demo --keep
     """
-    events = _play(keep=keep)
+    events = _play(keep=keep, billing=billing)
     if json:
         told = list(events)
         end = _end_of(told)
         Output(as_json=True, mode=Mode.TEST).document({**_without_kind(end), "events": told[:-1]})
     else:
-        end = _draw(events)
+        end = _draw(events, demo_billing.NEXT if billing else _NEXT)
     raise typer.Exit(0 if end["ok"] else 1)
 
 
-def _play(*, keep: bool) -> Iterator[Event]:
+def _play(*, keep: bool, billing: bool) -> Iterator[Event]:
     """What the scenario tells, line by line. Its process ends with us."""
-    command = [sys.executable, "-m", "lava_proxy.demo", *(["--keep"] if keep else [])]
+    command = [sys.executable, "-m", "lava_proxy.demo", *(["--keep"] if keep else []), *(["--billing"] if billing else [])]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -68,7 +76,7 @@ def _end_of(told: list[Event]) -> Event:
     return told[-1]
 
 
-def _draw(events: Iterator[Event]) -> Event:
+def _draw(events: Iterator[Event], what_next: str) -> Event:
     """Print each event as it comes; gives the last one."""
     from rich.console import Console
 
@@ -77,7 +85,10 @@ def _draw(events: Iterator[Event]) -> Event:
     for event in events:
         told.append(event)
         _DRAWN[event["event"]](console, event)
-    return _end_of(told)
+    end = _end_of(told)
+    if end["ok"]:
+        console.print(f"\n{what_next}", markup=False)
+    return end
 
 
 def _step(console: Any, event: Event) -> None:
@@ -130,8 +141,7 @@ def _verify(console: Any, event: Event) -> None:
 
 def _finish(console: Any, event: Event) -> None:
     if event["ok"]:
-        console.print(f"Every figure is as computed beforehand. {event['seconds']} seconds.\n")
-        console.print(_NEXT, markup=False)
+        console.print(f"Every figure is as computed beforehand. {event['seconds']} seconds.")
     for mismatch in event["mismatches"]:
         console.print(f"not as computed: {mismatch}", markup=False, style="red")
     if event["home"]:
@@ -147,6 +157,9 @@ _DRAWN: dict[str, Callable[[Any, Event], None]] = {
     "table": _table,
     "verify": _verify,
     "end": _finish,
+    "line": demo_billing.line,
+    "statement": demo_billing.statement,
+    "month": demo_billing.month,
 }
 
 

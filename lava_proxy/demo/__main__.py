@@ -1,4 +1,6 @@
-"""``python -m lava_proxy.demo``: plays the story once and tells what happens as JSON, one document a line.
+"""``python -m lava_proxy.demo [--billing]``: plays the story, or a month of business, once.
+
+What happens is told as JSON, one document a line.
 
 The last line is ``{"event": "end", …}``; the exit code is 1 where any figure was not as computed.
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from lava_proxy.core.errors import LavaError
 from lava_proxy.core.money import format_amount
+from lava_proxy.demo.billing import play_month
 from lava_proxy.demo.play import Account, Play, Tell
 from lava_proxy.demo.stage import Stage, open_stage
 from lava_proxy.demo.story import ASKS, CUSTOMERS
@@ -27,12 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Play, tell, clean up; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m lava_proxy.demo", description="Play the demo, told as JSON lines.")
     parser.add_argument("--keep", action="store_true", help="keep the home")
+    parser.add_argument("--billing", action="store_true", help="a month of business in place of the proxy's story")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being ended also ends what was started
     started = time.monotonic()
     try:
         with _folder(is_kept=options.keep) as folder:
-            mismatches = _play(folder)
+            mismatches = play_month(folder, _tell) if options.billing else _play(folder)
             home = str(folder / "home") if options.keep else None
     except LavaError as error:
         mismatches, home = [error.message], None

@@ -1,4 +1,4 @@
-"""Meters, alerts and whatever follows as a file: told from the books (`lava pull`), compared with them, brought into them.
+"""Meters, plans, bundles, budgets and alerts as a file: told from the books (`lava pull`), compared with them, brought into them.
 
 A file has a table for each kind, and in it one for each thing by its name: ``[meters.premium]``. Each kind has a small
 adapter (``CodeKind``) that turns a table into a ``Spec``, tells the specs there are, and makes, changes and removes one by
@@ -9,7 +9,7 @@ What a file does not name stays, unless it is to be pruned. Everything is read a
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
@@ -22,6 +22,10 @@ from lava_proxy.services.idempotency import By
 type Value = str | bool | list[str]
 type Spec = Mapping[str, Value]
 """What a table says, with one way to write each thing: equal specs mean the same."""
+
+
+type Named = Mapping[str, frozenset[str]]
+"""By table, the names that there will be once the file is applied."""
 
 
 class CodeKind(Protocol):
@@ -42,8 +46,8 @@ class CodeKind(Protocol):
     def read(self, name: str, given: Mapping[str, object]) -> Spec:
         """The spec of a table; InvalidInput names the field."""
 
-    def check_all(self, specs: Mapping[str, Spec]) -> None:
-        """Refuse what no two of them may say."""
+    def check_all(self, specs: Mapping[str, Spec], named: Named) -> None:
+        """Refuse what no two of them may say, and what refers to a thing that is not there."""
 
     def present(self) -> Mapping[str, Spec]:
         """What there is, by name."""
@@ -97,20 +101,25 @@ class AsCode:
             Refused: it changes what is fixed.
         """
         document = self._document(text, place, others)
+        wants = {
+            kind.table: {name: self._spec(kind, name, given, place) for name, given in _things(document, kind, place)}
+            for kind in self._kinds
+        }
+        presents = {kind.table: kind.present() for kind in self._kinds}
+        named = {table: frozenset(wanted if prune else {*wanted, *presents[table]}) for table, wanted in wants.items()}
         changes: list[Change] = []
         untold: list[str] = []
+        removed: list[Change] = []  # what refers to others goes before them
         for kind in self._kinds:
-            wanted = {name: self._spec(kind, name, given, place) for name, given in _things(document, kind, place)}
+            wanted, present = wants[kind.table], presents[kind.table]
             with _told_where(f"{place}: {kind.table}"):
-                kind.check_all(wanted)
-            present = kind.present()
+                kind.check_all(wanted, named)
             for name, spec in wanted.items():
                 changes.extend(_compared(kind, name, present.get(name), spec))
             missing = [name for name in present if name not in wanted]
             untold.extend(f"{kind.table}.{name}" for name in missing)
-            if prune:
-                changes.extend(_removed(kind, name, present[name]) for name in missing)
-        return Plan(changes=tuple(changes), untold=() if prune else tuple(untold))
+            removed = [*(_removed(kind, name, present[name]) for name in missing), *removed]
+        return Plan(changes=(*changes, *(removed if prune else ())), untold=() if prune else tuple(untold))
 
     def apply(self, plan: Plan, *, by: By) -> int:
         """Do what a plan says; gives how many changes were made. What was done before one failed stays, and is no change next time.
@@ -181,6 +190,41 @@ def read_text(given: Mapping[str, object], field: str, *, default: str | None = 
     if value is None:
         raise InvalidInput(f"{field}: it is missing", field=field)
     raise InvalidInput(f"{field}: write it in quotes, not as {value!r}", field=field)
+
+
+def read_choice(given: Mapping[str, object], field: str, known: Iterable[StrEnum], *, default: str) -> str:
+    """One of a few words.
+
+    Raises:
+        InvalidInput
+    """
+    value, words = read_text(given, field, default=default), [each.value for each in known]
+    if value not in words:
+        raise InvalidInput(f"{field}: {value!r} is none of {', '.join(words)}", field=field)
+    return value
+
+
+def read_texts(given: Mapping[str, object], field: str, *, such_as: str) -> tuple[str, ...]:
+    """A list of texts; nothing where it is not there.
+
+    Raises:
+        InvalidInput
+    """
+    value = given.get(field, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InvalidInput(f"{field}: write a list of texts, such as {such_as}", field=field)
+    return tuple(value)
+
+
+def read_flag(given: Mapping[str, object], field: str) -> bool:
+    """
+    Raises:
+        InvalidInput
+    """
+    value = given.get(field, False)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{field}: write true or false", field=field)
+    return value
 
 
 def check_fields(given: Mapping[str, object], known: tuple[str, ...]) -> None:

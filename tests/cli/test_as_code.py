@@ -61,6 +61,20 @@ def test_one_lava_toml_may_hold_settings_and_code(lava: Lava, home: Path, tmp_pa
     assert refused.code == 2 and "port" in refused.error["message"]
 
 
+def test_every_kind_of_code_may_stand_beside_settings(lava: Lava, home: Path) -> None:
+    lava("init")
+    own = home / "lava.toml"
+    own.write_text(
+        'port = 9090\n[plans.Pro]\namount = "25"\n[bundles."Pro/Ten"]\nplan = "Pro"\ncost = "10"\n'
+        '[budgets."plan:Pro charge month"]\nlimit = "40"\n'
+    )
+    assert lava("config", "validate").code == 0
+    assert lava("apply", "-f", str(own)).code == 0
+    assert [row["name"] for row in lava("plans", "list").rows] == ["Free", "Pro"]
+    assert lava("budgets", "list", "--json").document["data"][0]["limit"] == "40.0000000000"
+    assert lava("apply", "-f", str(own), "--json").document["changes"] == []
+
+
 def test_a_file_that_is_not_there_or_wrong_is_refused(lava: Lava, tmp_path: Path) -> None:
     assert lava("apply", "-f", str(tmp_path / "none")).code == 2
     (tmp_path / "x.toml").write_text("[alerts.x]\nkind = 'balance_below'\nthreshold = '1'\ncustomer = 'nobody'\n")
