@@ -14,7 +14,7 @@ from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.instants import format_instant
 from lava_proxy.core.ports import Books, Clock, Ledger, RequestFilter
 from lava_proxy.services.documents import Document, Json
-from lava_proxy.services.exports import Column, Line
+from lava_proxy.services.exports import Column, Export, Line
 from lava_proxy.services.report_cells import (
     CREDIT_COLUMNS,
     USAGE_COLUMNS,
@@ -65,6 +65,10 @@ class Report(Struct, frozen=True, kw_only=True):
     def has_credit(self) -> bool:
         """Whether it tells of credit and money, and not of requests alone."""
         return self.columns[-1] == CREDIT_COLUMNS[-1]
+
+    def export(self) -> Export:
+        """The lines without their sums."""
+        return Export(columns=self.columns, rows=iter(self.rows))
 
 
 class Reports:
