@@ -148,13 +148,12 @@ def _usage(books: Books, asked: _Asked) -> Report:
     if asked.kind in GROUPS:
         first = int(asked.period is not None)
         lines = tuple(sorted(lines, key=lambda line: (line.group[:first], -line.charge_nanos, line.group)))
-    (total,) = books.usage(asked.which, by=(), time_zone=asked.time_zone) or (no_usage(()),)
     return _report(
         asked,
         by,
         USAGE_COLUMNS,
         rows=[(*line.group, *usage_cells(line)) for line in lines],
-        total=usage_cells(total),
+        total=usage_cells(sum_usage(lines)),
     )
 
 
