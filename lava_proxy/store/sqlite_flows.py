@@ -1,14 +1,19 @@
-"""Flows out of an SQLite file: the postings of the index ``postings_of_money`` with their transactions."""
+"""Flows out of an SQLite file: the postings of the index ``postings_of_money``, the overage of bills, and that of calls."""
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 from lava_proxy.core.flows import FlowLine
 from lava_proxy.core.ids import CustomerId
+from lava_proxy.core.journal import REVENUE
+from lava_proxy.core.rollups import BUCKET_US, bucket_of
 from lava_proxy.store.flows import FlowRange, Moved, flow_lines
-from lava_proxy.store.schema_reports import MONEY_POSTINGS
+from lava_proxy.store.schema_reports import MONEY_POSTINGS, OVERAGE_OF_POSTING, OVERAGE_POSTINGS
 
-_EVER_US = 2**62
+_EVER_US = BUCKET_US * 10**9
+"""Some 28,000 years: beyond every instant."""
 
 
 def _word(account: str) -> str:
@@ -17,23 +22,33 @@ def _word(account: str) -> str:
         ELSE substr({account}, 1, instr({account}, ':') - 1) END"""
 
 
+_START = "CASE WHEN at_us >= :since_us THEN max(at_us - at_us % :span_us, :since_us) END"
+_OF_CUSTOMER = "(:customer_id IS NULL OR transactions.customer_id = :customer_id)"
 _MOVED = f"""
-WITH moved AS (
-    SELECT
-        CASE WHEN request_id IS NOT NULL AND 'revenue' IN (source, destination)
-            THEN coalesce((SELECT created_us FROM requests WHERE requests.request_id = transactions.request_id), at_us)
-            ELSE at_us END AS instant_us,
-        request_id IS NOT NULL AS is_call,
-        {_word("source")} AS source,
-        {_word("destination")} AS destination,
-        amount_nanos
-    FROM postings INDEXED BY postings_of_money JOIN transactions USING (sequence)
-    WHERE {MONEY_POSTINGS} AND (:customer_id IS NULL OR customer_id = :customer_id)
-)
 SELECT
-    CASE WHEN instant_us >= :since_us THEN max(instant_us - instant_us % :span_us, :since_us) END,
-    is_call, source, destination, sum(amount_nanos)
-FROM moved WHERE instant_us < :until_us GROUP BY 1, 2, 3, 4
+    {_START} AS start_us, request_id IS NOT NULL AS is_call,
+    {_word("source")} AS source_word, {_word("destination")} AS destination_word, sum(amount_nanos)
+FROM postings INDEXED BY postings_of_money JOIN transactions USING (sequence)
+WHERE {MONEY_POSTINGS} AND at_us < :until_us AND {_OF_CUSTOMER}
+GROUP BY 1, 2, 3, 4
+"""  # noqa: S608 - the names are ours
+_BILLED = f"""
+SELECT {_START} AS start_us, sum({OVERAGE_OF_POSTING})
+FROM transactions JOIN postings USING (sequence)
+WHERE request_id IS NULL AND transactions.customer_id IS NOT NULL AND {OVERAGE_POSTINGS}
+    AND at_us < :until_us AND {_OF_CUSTOMER}
+GROUP BY 1
+"""  # noqa: S608 - the names are ours
+_OVERAGE_BY_BUCKET = """
+SELECT bucket_us, sum(overage_nanos) FROM overage_rollups
+WHERE bucket_us >= :from_us AND bucket_us < :to_us AND (:customer_id IS NULL OR customer_id = :customer_id)
+GROUP BY 1
+"""
+_OVERAGE_OF_REQUESTS = f"""
+SELECT created_us, sum({OVERAGE_OF_POSTING})
+FROM requests JOIN transactions USING (request_id) JOIN postings USING (sequence)
+WHERE created_us >= :from_us AND created_us < :to_us AND {OVERAGE_POSTINGS} AND {_OF_CUSTOMER}
+GROUP BY 1
 """  # noqa: S608 - the names are ours
 
 
@@ -41,17 +56,43 @@ def sqlite_flows(
     connection: sqlite3.Connection, which: FlowRange, customer_id: CustomerId | None
 ) -> tuple[FlowLine, ...]:
     """See ``core.ports.Books.flows``."""
-    values = {
+    values: dict[str, Any] = {
         "customer_id": customer_id,
         "since_us": -_EVER_US if which.since_us is None else which.since_us,
         "until_us": _EVER_US if which.until_us is None else which.until_us,
     }
 
     def moved(span_us: int) -> Iterator[Moved]:
-        for at_us, is_call, *more in connection.execute(_MOVED, {**values, "span_us": span_us}):
+        at_span = {**values, "span_us": span_us}
+        for at_us, is_call, *more in connection.execute(_MOVED, at_span):
             yield Moved(at_us, bool(is_call), *more)
+        for at_us, amount_nanos in connection.execute(_BILLED, at_span):
+            yield Moved(at_us, False, "overage", REVENUE, amount_nanos)
+        for at_us, amount_nanos in _overage_of_calls(connection, values, is_exact=span_us != BUCKET_US):
+            yield Moved(None if at_us < values["since_us"] else at_us, True, "overage", REVENUE, amount_nanos)
 
     return flow_lines(which, moved, _requests_us(connection, customer_id))
+
+
+def _overage_of_calls(
+    connection: sqlite3.Connection, values: dict[str, Any], *, is_exact: bool
+) -> Iterator[tuple[int, int]]:
+    """By the quarter of an hour, but for those in which the range begins and ends, which are summed call by call."""
+    since_us, until_us = values["since_us"], values["until_us"]
+    if is_exact:
+        yield from connection.execute(_OVERAGE_OF_REQUESTS, {**values, "from_us": -_EVER_US, "to_us": until_us})
+        return
+    cuts = sorted({-_EVER_US, *(cut for end in (since_us, until_us) for cut in (bucket_of(end), _bucket_after(end)))})
+    for from_us, to_us in pairwise(cuts):
+        if from_us >= until_us:
+            continue
+        has_end = any(from_us < end < to_us for end in (since_us, until_us))
+        sql = _OVERAGE_OF_REQUESTS if has_end else _OVERAGE_BY_BUCKET
+        yield from connection.execute(sql, {**values, "from_us": from_us, "to_us": min(to_us, until_us)})
+
+
+def _bucket_after(instant_us: int) -> int:
+    return bucket_of(instant_us + BUCKET_US - 1)
 
 
 def _requests_us(connection: sqlite3.Connection, customer_id: CustomerId | None) -> tuple[int, int] | None:

@@ -138,9 +138,10 @@ def test_nobody_and_nothing_of_that_name_is_reported_as_such(shop: Lava) -> None
 
 def test_on_a_terminal_a_report_is_short_rounded_and_has_bars(shop: Lava, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(sys, "stdout", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     shop("report", "customers")
-    lines = sys.stdout.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = terminal.getvalue().splitlines()
     acme, bolt, total = (line.split() for line in lines[1:])
     assert acme[:2] == ["acme", "1"] and acme[-1] == "█" * bars.WIDTH
     assert bolt[0] == "bolt" and bolt[-1] == "█████▎"

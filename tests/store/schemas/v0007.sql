@@ -7,13 +7,13 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-28 07:26:00.424682+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'ledger','rollups','2026-11-28 07:26:00.425400+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(3,'ledger','alert_tables','2026-11-28 07:26:00.425920+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(4,'ledger','meters_and_budgets','2026-11-28 07:26:00.430102+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(5,'ledger','billing','2026-11-28 07:26:00.432100+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(6,'ledger','more_units','2026-11-28 07:26:00.433739+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(7,'ledger','money_index','2026-11-28 07:26:00.433952+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'ledger','first_tables','2026-11-28 07:42:42.781403+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'ledger','rollups','2026-11-28 07:42:42.782002+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(3,'ledger','alert_tables','2026-11-28 07:42:42.782872+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(4,'ledger','meters_and_budgets','2026-11-28 07:42:42.798199+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(5,'ledger','billing','2026-11-28 07:42:42.800630+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(6,'ledger','more_units','2026-11-28 07:42:42.802886+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(7,'ledger','reports','2026-11-28 07:42:42.803527+00:00');
 CREATE TABLE alert_rules (
     rule_id TEXT NOT NULL PRIMARY KEY,
     slug TEXT NOT NULL,
@@ -238,6 +238,12 @@ CREATE TABLE meters (
     status TEXT NOT NULL,
     created_us INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE overage_rollups (
+    bucket_us INTEGER NOT NULL,
+    customer_id TEXT NOT NULL,
+    overage_nanos INTEGER NOT NULL,
+    PRIMARY KEY (bucket_us, customer_id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE payments (
     payment_id TEXT NOT NULL PRIMARY KEY,
     customer_id TEXT NOT NULL REFERENCES customers (customer_id),
@@ -529,8 +535,7 @@ BEGIN SELECT RAISE(ABORT, 'what was paid stays paid'); END;
 CREATE INDEX top_ups_of_customer ON top_ups (customer_id);
 CREATE INDEX terms_to_look_at ON terms (needs_look) WHERE needs_look = 1;
 CREATE INDEX postings_of_money ON postings (sequence, source, destination, amount_nanos) WHERE (
-    destination = 'breakage' OR destination GLOB 'debt:*' OR destination GLOB 'overage:*' OR source GLOB 'overage:*'
+    destination = 'breakage' OR destination GLOB 'debt:*'
     OR source GLOB 'funding:*' OR source GLOB 'sales:*' OR source GLOB 'money:*'
-)
-;
+);
 COMMIT;
