@@ -34,7 +34,7 @@ GROUP BY 1, 2, 3, 4
 """  # noqa: S608 - the names are ours
 _BILLED = f"""
 SELECT {_START} AS start_us, sum({OVERAGE_OF_POSTING})
-FROM transactions JOIN postings USING (sequence)
+FROM transactions INDEXED BY transactions_of_customer CROSS JOIN postings USING (sequence)
 WHERE request_id IS NULL AND transactions.customer_id IS NOT NULL AND {OVERAGE_POSTINGS}
     AND at_us < :until_us AND {_OF_CUSTOMER}
 GROUP BY 1
