@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.plans import Plans
     from lava_proxy.services.quotes import Quotes
     from lava_proxy.services.recovery import Recovery, Swept
+    from lava_proxy.services.reports import Reports
     from lava_proxy.services.requests import Requests
     from lava_proxy.services.runs import Runs
     from lava_proxy.services.simulation import Simulations
@@ -241,6 +242,12 @@ class House(Annex):
         from lava_proxy.services.usage import UsageReports
 
         return UsageReports(ledger=self.ledger)
+
+    @cached_property
+    def reports(self) -> "Reports":
+        from lava_proxy.services.reports import Reports
+
+        return Reports(ledger=self.ledger, clock=self.clock)
 
     @cached_property
     def usage_records(self) -> "UsageRecords":

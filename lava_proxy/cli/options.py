@@ -12,6 +12,7 @@ Home = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", show_default=False)]
+Csv = Annotated[bool, typer.Option("--csv", help="Print it as CSV.", show_default=False)]
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(

@@ -39,6 +39,15 @@ def read_range(house: "House", since: str | None, until: str | None, tz: str | N
     return Range(since_us=since_us, until_us=until_us, zone=zone, zone_name=tz or house.settings.time_zone)
 
 
+def check_formats(*, json: bool, csv: bool) -> None:
+    """
+    Raises:
+        InvalidInput: both are asked for.
+    """
+    if json and csv:
+        raise InvalidInput("csv: the output is CSV or JSON, not both", field="csv")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which requests, as it was typed."""

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lava_proxy.cli.export_writers import Format, write
 from lava_proxy.cli.groups import NounGroup
 from lava_proxy.cli.naming import Names
-from lava_proxy.cli.options import CustomerOption, Home, IdempotencyKey, Json, MetadataPairs, MeterOption, Since, TimeZone, Until
+from lava_proxy.cli.options import Csv, CustomerOption, Home, IdempotencyKey, Json, MetadataPairs, MeterOption, Since, TimeZone, Until
 from lava_proxy.cli.output import money
-from lava_proxy.cli.reading import Wanted, read_filter, read_pairs, read_range
+from lava_proxy.cli.reading import Wanted, check_formats, read_filter, read_pairs, read_range
 from lava_proxy.cli.session import by, open_house, output
 from lava_proxy.core.errors import InvalidInput
 
@@ -32,7 +33,10 @@ def usage(
     group_by: Annotated[
         list[str] | None,
         typer.Option(
-            "--by", metavar="GROUP", help="day, customer, meter, model or provider; repeatable.", show_default="day"
+            "--by",
+            metavar="GROUP",
+            help="hour, day, week or month; customer, meter, model, provider; repeatable.",
+            show_default="day",
         ),
     ] = None,
     customer_id: CustomerOption = None,
@@ -50,6 +54,7 @@ def usage(
     since: Since = "30d",
     until: Until = None,
     tz: TimeZone = None,
+    csv: Csv = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -58,13 +63,15 @@ def usage(
     \b
     lava usage
     lava usage --by customer --by model --since 7d
+    lava usage --by week --since 84d --csv > weeks.csv
     lava usage --customer acme --since 2026-01-01 --until 2026-01-31 --tz Europe/Berlin --json
     """
     if context.invoked_subcommand is not None:
         return
     with open_house(home) as house:
-        from lava_proxy.services.usage import usage_document
+        from lava_proxy.services.usage import usage_document, usage_export
 
+        check_formats(json=json, csv=csv)
         between = read_range(house, since, until, tz)
         wanted = Wanted(
             customer=customer_id, meter=meter_slug, run=run_id, provider=provider, model=model, metadata=metadata
@@ -74,6 +81,9 @@ def usage(
         out = output(house, json)
         if json:
             out.document(usage_document(report))
+            return
+        if csv:
+            write(usage_export(report), Format.CSV, None)
             return
         names = Names(house)
         rows = [

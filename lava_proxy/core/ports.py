@@ -20,6 +20,7 @@ from lava_proxy.core.entities import (
     RequestStatus,
     Transaction,
 )
+from lava_proxy.core.flows import FlowLine
 from lava_proxy.core.ids import CustomerId, EventId, MeterId, RequestId, RunId
 
 
@@ -182,6 +183,22 @@ class Books(Protocol):
         """Sums by any of ``customer``, ``meter``, ``model``, ``provider`` and one of ``hour``, ``day``, ``week``, ``month``.
 
         () gives one line. Blocked calls are not requests.
+        """
+
+    def flows(
+        self,
+        customer_id: CustomerId | None = None,
+        *,
+        by: str,
+        now_us: int,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        time_zone: str = "UTC",
+    ) -> tuple[FlowLine, ...]:
+        """What moved beside the charges of calls: first all that was before, then period by period, without a gap.
+
+        ``by``: hour, day, week or month, named as in ``usage``. They go from the first with anything in it to the end of
+        the range, or to ``now_us`` or the last thing that happened, if that is before.
         """
 
     def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:

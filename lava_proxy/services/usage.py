@@ -11,6 +11,8 @@ from lava_proxy.core.money import format_amount
 from lava_proxy.core.ports import Ledger, RequestFilter, UsageLine
 from lava_proxy.core.rollups import FIGURES
 from lava_proxy.services.documents import Document, Json
+from lava_proxy.services.exports import Column, ColumnKind, Export
+from lava_proxy.services.report_cells import USAGE_COLUMNS, usage_cells
 
 GROUPS = ("hour", "day", "week", "month", "customer", "meter", "model", "provider")
 
@@ -45,6 +47,15 @@ def usage_document(report: UsageReport) -> Document:
     """Lava's usage object; groups other than days stand under their names, and more sums beside Lava's."""
     items: list[Json] = [_item(report, line) for line in report.lines] if report.by else []
     return {"items": items, "totals": _sums(report.total), "by": list(report.by), "time_zone": report.time_zone}
+
+
+def usage_export(report: UsageReport) -> Export:
+    """The lines, without the total, as `lava report` has them."""
+    columns = (*(Column(name) for name in report.by), *USAGE_COLUMNS, Column("uncovered", ColumnKind.AMOUNT))
+    return Export(
+        columns=columns,
+        rows=((*line.group, *usage_cells(line), line.uncovered_nanos) for line in report.lines),
+    )
 
 
 def _item(report: UsageReport, line: UsageLine) -> Document:

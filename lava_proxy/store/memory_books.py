@@ -21,9 +21,11 @@ from lava_proxy.core.entities import (
     RequestRecord,
     RequestStatus,
 )
+from lava_proxy.core.flows import NO_FLOWS, FlowLine, flows_of, is_at_hold
 from lava_proxy.core.ids import CustomerId, RunId
 from lava_proxy.core.ports import FlagSet, Page, RequestFilter, UsageLine
-from lava_proxy.core.rollups import FIGURES, NOTHING, figures_of
+from lava_proxy.core.rollups import FIGURES, NOTHING, bucket_of, figures_of
+from lava_proxy.store.flows import FlowRange, Moved, flow_lines
 from lava_proxy.store.memory_state import State
 from lava_proxy.store.periods import PERIODS, period_of, zone
 from lava_proxy.store.reading import check_grouping, check_limit, matches, page_of, parse_request_cursor, request_cursor
@@ -107,6 +109,22 @@ class MemoryBooks:
             groups.setdefault(group, []).append(record)
         return tuple(_line(group, groups[group]) for group in sorted(groups))
 
+    def flows(
+        self,
+        customer_id: CustomerId | None = None,
+        *,
+        by: str,
+        now_us: int,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        time_zone: str = "UTC",
+    ) -> tuple[FlowLine, ...]:
+        """See ``core.ports.Books``."""
+        which = FlowRange(since_us=since_us, until_us=until_us, now_us=now_us, by=by, time_zone=zone(time_zone))
+        buckets = [bucket_of(row.created_us) for row in self._requests(RequestFilter(customer_id=customer_id))]
+        ends = (min(buckets), max(buckets)) if buckets else None
+        return flow_lines(which, lambda _: self._moved(which, customer_id), ends)
+
     def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
         """See ``core.ports.Books``."""
         found: dict[tuple[str, str], list[RequestRecord]] = {}
@@ -187,6 +205,26 @@ class MemoryBooks:
         ]
         found.sort(key=lambda pair: (pair[0].sequence, pair[1].consumer))
         return tuple(found[:limit])
+
+    def _moved(self, which: FlowRange, customer_id: CustomerId | None) -> Iterator[Moved]:
+        records = self._state().rows[RequestRecord]
+        for entry in self.journal(customer_id=customer_id):
+            transaction = entry.transaction
+            record = records.get((transaction.request_id,)) if transaction.request_id else None
+            for posting in transaction.postings:
+                if flows_of(posting.source, posting.destination, 1, is_call=True) == NO_FLOWS:
+                    continue
+                is_charge = record is not None and is_at_hold(posting.source, posting.destination)
+                at_us = record.created_us if record is not None and is_charge else transaction.at_us
+                if which.until_us is None or at_us < which.until_us:
+                    is_before = which.since_us is not None and at_us < which.since_us
+                    yield Moved(
+                        None if is_before else at_us,
+                        transaction.request_id is not None,
+                        posting.source,
+                        posting.destination,
+                        posting.amount_nanos,
+                    )
 
     def _requests(self, which: RequestFilter) -> list[RequestRecord]:
         return [record for record in self.rows(RequestRecord) if matches(record, which)]

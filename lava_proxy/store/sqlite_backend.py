@@ -14,7 +14,7 @@ from lava_proxy.store.backend import Batch, Head, Put
 from lava_proxy.store.checkpoint import Checkpointer
 from lava_proxy.store.connections import WRITER_CACHE_KIBIBYTES, FileIdentity, connect, identity_of
 from lava_proxy.store.failures import explain
-from lava_proxy.store.rollups import write_rollups
+from lava_proxy.store.rollups import write_overage, write_rollups
 from lava_proxy.store.statements import delete_rows, find_by, insert_rows, load_rows, update_rows
 from lava_proxy.store.table import Cell, Key, Row, Table
 
@@ -107,6 +107,7 @@ class SqliteBackend:
                 _write_rows(connection, table, puts)
             if batch.rollups:
                 write_rollups(connection, batch.rollups)
+            write_overage(connection, batch.entries)
 
         self._run(write)
         assert self._head is not None

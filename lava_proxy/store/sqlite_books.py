@@ -20,9 +20,12 @@ from lava_proxy.core.entities import (
     RequestRecord,
     Transaction,
 )
+from lava_proxy.core.flows import FlowLine
 from lava_proxy.core.ids import CustomerId, RunId
 from lava_proxy.core.ports import FlagSet, Page, RequestFilter, Rows, UsageLine
 from lava_proxy.store.connections import ReadPool
+from lava_proxy.store.flows import FlowRange
+from lava_proxy.store.periods import zone
 from lava_proxy.store.reading import check_limit, page_of, parse_request_cursor, request_cursor
 from lava_proxy.store.rollups import find_faults
 from lava_proxy.store.rows_credit import GRANTS
@@ -30,6 +33,7 @@ from lava_proxy.store.rows_holds import HOLDS
 from lava_proxy.store.rows_house import DELIVERIES, EVENTS, decode_delivery, decode_event
 from lava_proxy.store.rows_people import CUSTOMERS
 from lava_proxy.store.rows_requests import REQUESTS
+from lava_proxy.store.sqlite_flows import sqlite_flows
 from lava_proxy.store.sqlite_usage import flag_sets, requests_where, usage_lines
 from lava_proxy.store.statements import find_by, load_rows, order_sql, select_sql
 from lava_proxy.store.table import Cell, Table, to_json
@@ -188,6 +192,21 @@ class SqliteBooks:
         """See ``core.ports.Books``."""
         with self._session() as connection:
             return usage_lines(connection, which, by=by, time_zone=time_zone)
+
+    def flows(
+        self,
+        customer_id: CustomerId | None = None,
+        *,
+        by: str,
+        now_us: int,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        time_zone: str = "UTC",
+    ) -> tuple[FlowLine, ...]:
+        """See ``core.ports.Books``."""
+        which = FlowRange(since_us=since_us, until_us=until_us, now_us=now_us, by=by, time_zone=zone(time_zone))
+        with self._session() as connection:
+            return sqlite_flows(connection, which, customer_id)
 
     def flag_sets(self, which: RequestFilter) -> tuple[FlagSet, ...]:
         """See ``core.ports.Books``."""
