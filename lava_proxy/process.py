@@ -141,7 +141,11 @@ class Proxy:
 
     async def _drain(self) -> None:
         cut = await drain(
-            self._edge, seconds=self._settings.drain_seconds, hurry=self._hurry, elsewhere=self._front.service.busy
+            self._edge,
+            seconds=self._settings.drain_seconds,
+            hurry=self._hurry,
+            elsewhere=self._front.service.busy,
+            cut_elsewhere=self._front.service.cut_all,
         )
         log.info("stopped", extra={"calls_cut": cut})
         self._engine.shutdown()  # type: ignore[no-untyped-call]

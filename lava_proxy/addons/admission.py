@@ -103,7 +103,7 @@ class Admission:
         if isinstance(outcome, Refused):
             reply(flow, refused_answer(outcome))
             return
-        self._edge.exchanges.add(Exchange(flow=flow, call=outcome.call, response_headers=outcome.response_headers))
+        self._edge.exchanges.add(Exchange(flow=flow, call=outcome.call, response_headers=outcome.response_headers, may_shorten=outcome.may_shorten))
         apply(outcome, flow)
 
     def _undo(self, flow: HTTPFlow) -> None:

@@ -15,16 +15,24 @@ _LOOK_SECONDS: Final = 0.05
 _SETTLE_SECONDS_MAX: Final = 10.0
 
 
-async def drain(edge: Edge, *, seconds: float, hurry: asyncio.Event, elsewhere: Callable[[], int] = int) -> int:
+async def drain(
+    edge: Edge,
+    *,
+    seconds: float,
+    hurry: asyncio.Event,
+    elsewhere: Callable[[], int] = int,
+    cut_elsewhere: Callable[[], None] = lambda: None,
+) -> int:
     """Gives how many calls were cut. No new ones may come by now; once ``hurry`` is set, nothing is waited for.
 
-    ``elsewhere``: how many requests are in hand beside mitmproxy's.
+    ``elsewhere``: how many requests are in hand beside mitmproxy's; ``cut_elsewhere`` ends them.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while (_is_busy(edge) or elsewhere()) and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 calls end on other threads
         await asyncio.sleep(_LOOK_SECONDS)
     cut = edge.line.open_calls()
+    cut_elsewhere()
     closing = edge.line.close_all(Ending.STOPPED)
     try:
         await asyncio.wait_for(Bridge().waiter(closing), _SETTLE_SECONDS_MAX)

@@ -23,6 +23,7 @@ class Exchange:
     flow: HTTPFlow
     call: Call | None
     response_headers: Headers
+    may_shorten: bool = False
     unsent: Server = field(init=False)
     """The flow's stand-in for a server connection: as long as it is there, nothing was sent."""
     has_begun: bool = False

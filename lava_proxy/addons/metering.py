@@ -76,7 +76,7 @@ class Metering:
 
     def _begin(self, exchange: Exchange, response: Response) -> None:
         exchange.begin(response.status_code, read_fields(response.headers))
-        if exchange.call is not None and _is_event_stream(response.headers):
+        if exchange.call is not None and (exchange.may_shorten or _is_event_stream(response.headers)):
             _reframe(exchange.flow, response)
         for name, value in exchange.response_headers:
             response.headers[name] = value

@@ -256,6 +256,10 @@ class Terms(Struct, frozen=True, kw_only=True):
     plan_id: PlanId | None = None
     cycle_start_us: int = 0
     cycle_end_us: int = 0
+    cycle: int = 0
+    """The number of the subscription's cycle."""
+    counted_from_us: int = 0
+    """When that cycle began. Unlike ``cycle_start_us`` it does not move when a pause ends: counters and allowances go by it."""
     meter_ids: tuple[MeterId, ...] = ()
     block: str = ""
     """The code with which calls are refused, if they are."""

@@ -274,6 +274,10 @@ class Draft:
                 terms,
                 subscription_id=None,
                 plan_id=None,
+                cycle_start_us=0,
+                cycle_end_us=0,
+                cycle=0,
+                counted_from_us=0,
                 meter_ids=(),
                 block="",
                 overage_limit_nanos=0,
@@ -281,8 +285,11 @@ class Draft:
             )
             return
         plan = self.plan()
+        is_same = terms.subscription_id == subscription.subscription_id and terms.cycle == subscription.cycle
         self.terms = replace(
             terms,
+            cycle=subscription.cycle,
+            counted_from_us=terms.counted_from_us if is_same else subscription.cycle_start_us,
             subscription_id=subscription.subscription_id,
             plan_id=plan.plan_id,
             cycle_start_us=subscription.cycle_start_us,

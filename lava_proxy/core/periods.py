@@ -18,8 +18,8 @@ PERIODS = ("day", "week", "month", "total")
 def cycle_start_us(rows: Rows, customer_id: CustomerId | None, at_us: int) -> int:
     """The first instant of the customer's billing cycle; without a plan, of the calendar month."""
     terms = rows.get(Terms, customer_id) if customer_id else None
-    if terms is not None and 0 < terms.cycle_start_us <= at_us:
-        return terms.cycle_start_us
+    if terms is not None and terms.subscription_id is not None and 0 < terms.counted_from_us <= at_us:
+        return terms.counted_from_us
     return period_start_us("month", at_us)
 
 

@@ -63,6 +63,8 @@ class Measured(Struct, frozen=True, kw_only=True):
     provider counts tokens alone."""
     units_micros: int | None = None
     """For a meter by a unit of the merchant's own: what a report adds to the count."""
+    input_text_characters: int | None = None
+    """The request's part of them; ``None``: nobody told them apart."""
     unit_prices: str = ""
     price_source: str = ""
     price_date: str = ""
@@ -252,18 +254,19 @@ def _rated_with_options(holding: Holding, measured: Measured, counter: Counter) 
     hold, version = holding.hold, holding.version
     if version.rate_type is RateType.PERCENTAGE and measured.cost is None:
         return _unpriced(hold, measured, counter), ("unpriced",)
-    units = measured.units_micros
+    units, usage = measured.units_micros, measured.usage
     if (
         version.tier_unit is TierUnit.CHARACTERS_1M
         and measured.text_characters is not None
         and units_micros_of(version.tier_unit, measured.usage) is None
     ):
-        units = measured.text_characters * MICROS
+        sent = measured.input_text_characters or 0
+        usage = replace(usage, input_characters=sent, output_characters=measured.text_characters - sent)
     rated = charge_usage(
         terms_of(version, hold.request.model),
         counter,
         holding.allowance,
-        Consumed(usage=measured.usage, units_micros=units, cost=measured.cost),
+        Consumed(usage=usage, units_micros=units, cost=measured.cost),
         reserved_micros=hold.allowance_micros if hold.state in _OPEN else 0,
     )
     is_told = rated.is_unit_reported or version.rate_type is RateType.PERCENTAGE

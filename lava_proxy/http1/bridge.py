@@ -5,9 +5,12 @@ lost like that. Here a waiter only learns that a future is done, and the loop is
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+
+log = logging.getLogger(__name__)
 
 
 class Bridge:
@@ -38,7 +41,10 @@ class Bridge:
     def _flush(self) -> None:
         self._is_woken = False  # before the queue is read: who comes now wakes the loop again
         while self._done:
-            self._done.popleft()()
+            try:
+                self._done.popleft()()
+            except Exception:
+                log.exception("nobody learns that a future is done")
 
 
 def release(waiter: "asyncio.Future[None]") -> None:

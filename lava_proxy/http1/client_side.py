@@ -61,6 +61,11 @@ class Service:
         for each in list(self.connections):
             each.close()
 
+    def cut_all(self) -> None:
+        """Break every connection off, so that each call ends as what it is now: one that was not sent, as such."""
+        for each in list(self.connections):
+            each.cut()
+
 
 class ClientSide(asyncio.Protocol):
     """Answers a client's requests one after the other, in the order they came.
@@ -100,6 +105,16 @@ class ClientSide(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def cut(self) -> None:
+        """End the connection and its call, because we are stopping."""
+        transport, exchange = self._transport, self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.leave(Ending.STOPPED)
+        self.connection_lost(None)
+        if transport is not None:
+            transport.abort()
+
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
             self._early.append(data)
@@ -112,7 +127,7 @@ class ClientSide(asyncio.Protocol):
             self._reader.feed(data)
             if self._request is None:
                 self._go_on()
-            elif self._reader.ready:
+            elif self._reader.ready or self._reader.is_full:
                 self._transport.pause_reading()  # one ahead is enough
         except Exception:
             log.exception("a connection was closed because of a fault of ours")
@@ -166,10 +181,11 @@ class ClientSide(asyncio.Protocol):
 
     def switched(self, rest: bytes) -> None:
         assert self._provider is not None and self._exchange is not None
-        self._conversation = _Conversation(self, self._provider, self._exchange)
-        self._provider.relay(self._conversation)
-        self._conversation.from_provider(rest)
-        self._conversation.from_client(self._reader.release())
+        conversation = self._conversation = _Conversation(self, self._provider, self._exchange)
+        self._provider.relay(conversation)
+        conversation.from_provider(rest)
+        if self._conversation is conversation:
+            conversation.from_client(self._reader.release())
 
     def _go_on(self) -> None:
         """Serve the next request, if it is here."""
@@ -291,6 +307,11 @@ class ClientSide(asyncio.Protocol):
             self._connecting = None
         if self._exchange is not exchange:  # the client has left
             provider.drop()
+            return
+        if not provider.is_free:  # it was closed, or spoke, before it was asked
+            provider.drop()
+            message = f"{origin.host}:{origin.port} broke the connection off before it was asked anything."
+            exchange.fail(fault(502, code="unreachable", message=message))
             return
         self._provider = provider
         provider.send(exchange, data)

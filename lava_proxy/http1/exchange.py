@@ -45,6 +45,7 @@ class Exchange:
         "_ends_with_connection",
         "_is_chunked",
         "_is_ended",
+        "_may_shorten",
         "_out",
         "_receiver",
         "_response_headers",
@@ -60,6 +61,7 @@ class Exchange:
         self._response_headers = forward.response_headers
         self._out: list[bytes] = []
         self._is_chunked = self._ends_with_connection = self._is_ended = False
+        self._may_shorten = forward.may_shorten
         self.was_sent = False
         """Whether the provider may have received the request."""
         self.has_begun = False
@@ -152,7 +154,7 @@ class Exchange:
 
         A stream of announced length may become shorter by the event that is taken out: it is sent in chunks instead.
         """
-        if has_length and not (self._tap is not None and _is_event_stream(fields)):
+        if has_length and not (self._tap is not None and (self._may_shorten or _is_event_stream(fields))):
             return fields
         if not (has_length or is_chunked):
             self._ends_with_connection = True

@@ -51,6 +51,11 @@ class RequestReader:
         self._begin()
 
     @property
+    def is_full(self) -> bool:
+        """Whether enough has come after a request for an upgrade that is not answered yet."""
+        return self._held is not None and len(self._held) > HEAD_BYTES_MAX
+
+    @property
     def is_amid(self) -> bool:
         """Whether a request has begun and has not ended."""
         return self._is_begun
@@ -61,6 +66,7 @@ class RequestReader:
             return
         if self.fault is not None:
             return
+        counted = self._size
         if not self._has_head:
             self._head_bytes += len(data)
         try:
@@ -69,7 +75,9 @@ class RequestReader:
             self._held = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._refuse(400, code="invalid_request", message=f"This is no HTTP/1.1 request: {error}.")
-        if not self._has_head and self._head_bytes > HEAD_BYTES_MAX:
+        if self._has_head and self._is_chunked and self._is_begun:
+            self._head_bytes += max(len(data) - (self._size - counted), 0)  # sizes of chunks, and trailers
+        if self._head_bytes > HEAD_BYTES_MAX + self._size:
             self._refuse(431, code="headers_too_large", message="The request's head is too large.")
 
     def resume(self) -> None:

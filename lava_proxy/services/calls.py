@@ -265,6 +265,7 @@ class Calls:
             set_headers=(("accept-encoding", "identity"),) if request.asks_for_usage else (),
             body=body,
             response_headers=(("x-lava-request-id", call.request_id),),
+            may_shorten=request.asks_for_usage,
         )
 
     def _facts(self, match: Match | None, dialect: Dialect, body: bytes) -> RequestFacts:

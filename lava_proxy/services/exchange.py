@@ -94,6 +94,8 @@ class Forward(Struct, frozen=True, kw_only=True):
     body: bytes | None = None
     response_headers: Headers = ()
     """To add to the answer: ``x-lava-request-id``."""
+    may_shorten: bool = False
+    """Whether something of the answer may be taken out, whatever its content type says."""
 
 
 class Line(Protocol):

@@ -248,8 +248,10 @@ class MeteredCall:
 
     def _unread(self, ending: Ending) -> Measured:
         """Nothing could read the answer: an endpoint nobody described, a WebSocket, or no answer before the client left."""
-        if not self._plan.is_known_endpoint or self._status == _SWITCHING_PROTOCOLS:
+        if not self._plan.is_known_endpoint:
             return self._measured(NO_USAGE, None, ("unknown",))
+        if self._status == _SWITCHING_PROTOCOLS:
+            return self._at_quote(None, ("unknown", "estimated"))  # what was said passes unread: never nothing
         if "metering_failed" in self._flags:
             return self._at_quote(None, ("estimated",))
         nothing = Reading(usage=NO_USAGE)
@@ -259,7 +261,7 @@ class MeteredCall:
 
     def _at_quote(self, reading: Reading | None, flags: tuple[str, ...]) -> Measured:
         measured = self._measured(self._plan.quote.as_usage(), reading, flags)
-        return replace(measured, text_characters=self._plan.quote.characters)
+        return replace(measured, text_characters=self._plan.quote.characters, input_text_characters=_sent(self._plan))
 
     def _unmeasured(self) -> Measured:
         """What a call is booked at where measuring it failed: its quote, by nothing that could fail again."""
@@ -272,6 +274,7 @@ class MeteredCall:
             http_status=self._status,
             dialect_version=plan.dialect.version,
             text_characters=plan.quote.characters,
+            input_text_characters=_sent(plan),
             flags=(*self._flags, "estimated", *(() if plan.quote.cost is not None else ("unpriced",))),
         )
 
@@ -297,6 +300,7 @@ class MeteredCall:
             dialect_version=plan.dialect.version,
             raw_usage=reading.raw_usage if reading else (),
             text_characters=characters or None,
+            input_text_characters=plan.facts.input_text_characters if reading else None,
             unit_prices=priced.unit_prices if priced else "",
             price_source=priced.source if priced else "",
             price_date=priced.price_date if priced else "",
@@ -314,6 +318,11 @@ class MeteredCall:
         return resolve(reported, sheet, usage if billed is None else billed)
 
 
+def _sent(plan: CallPlan) -> int:
+    """Characters of text in the request, as the quote counts them."""
+    return min(plan.facts.counted.input_characters or plan.facts.input_text_characters, plan.quote.characters)
+
+
 def measured_at_quote(plan: CallPlan) -> Measured:
     """What a call is booked at when nobody knows what it came to."""
     found = resolve(None, plan.price_of(None, None), plan.quote.as_usage())
@@ -325,6 +334,7 @@ def measured_at_quote(plan: CallPlan) -> Measured:
         model=plan.facts.model,
         dialect_version=plan.dialect.version,
         text_characters=plan.quote.characters,
+        input_text_characters=_sent(plan),
         unit_prices=priced.unit_prices if priced else "",
         price_source=priced.source if priced else "",
         price_date=priced.price_date if priced else "",

@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from msgspec import Struct
 
 from lava_proxy.core.billing import Payment, PaymentStatus, Purpose, Terms
-from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.identity import Denial
 from lava_proxy.core.ids import CustomerId
 from lava_proxy.core.ports import Ledger, Rows
@@ -99,7 +98,7 @@ class Parking[R]:
         customer_id = place.denial.customer_id
         try:
             return self._ledger.read(lambda rows: is_top_up_coming(rows, customer_id))
-        except LedgerUnavailable:
+        except Exception:  # noqa: BLE001 - whatever it was, the calls that wait must not wait for ever
             return False
 
     def _let_go(self, place: _Place[R]) -> None:

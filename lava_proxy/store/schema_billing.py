@@ -130,6 +130,8 @@ CREATE TABLE terms (
     plan_id TEXT,
     cycle_start_us INTEGER NOT NULL,
     cycle_end_us INTEGER NOT NULL,
+    cycle INTEGER NOT NULL,
+    counted_from_us INTEGER NOT NULL,
     meter_ids TEXT NOT NULL,
     block TEXT NOT NULL,
     overage_limit_nanos INTEGER NOT NULL,

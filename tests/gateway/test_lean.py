@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from lava_proxy.http1.provider_side import ProviderSide
 from lava_proxy.services.exchange import Ending
 from tests.addons.conftest import StartRig
 from tests.addons.fake_line import REFUSED_402, FakeCall, FakeLine
+from tests.addons.rig import lead_to
 from tests.addons.upstream import Seen, reset
 from tests.addons.wire import request
 
@@ -251,3 +254,63 @@ async def test_a_conversation_survives_any_size_of_message(rig: StartRig) -> Non
         assert (call.fed, line.closed) == ([], [])
         await wire.close()
         await r.until(lambda: line.closed == [("req_1", Ending.CLIENT_GONE)])
+
+
+async def test_a_connection_that_ends_before_it_is_used_was_never_sent_the_call(
+    rig: StartRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancer that closes in the same breath as the handshake ends."""
+    async with rig() as r, await r.tunnel() as wire:
+        with monkeypatch.context() as patched:
+            patched.setattr(ProviderSide, "is_free", property(lambda _: False))
+            answer = await wire.call()
+            assert (answer.status, answer.code) == (502, "unreachable")
+        assert (await wire.call()).status == 200
+        assert r.line.endings == [Ending.NOT_SENT, Ending.COMPLETE]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/event-stream"])
+async def test_an_answer_that_may_become_shorter_never_announces_its_length(rig: StartRig, kind: str) -> None:
+    body = b'data: {"n":1}\n\ndata: {"usage":1}\n\n'
+    text = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (kind.encode(), len(body), body)
+    call = FakeCall(line := FakeLine(), "req_1")
+    call.drops = b'data: {"usage":1}\n\n'
+    line.decide = lambda head, body: replace(line.admitted(call), may_shorten=True)
+    async with rig(line=line, answering=answering(text)) as r, await r.tunnel() as wire:
+        answer = await wire.call()
+
+        assert answer.body == b'data: {"n":1}\n\n'
+        assert "content-length" not in answer.headers
+        assert r.line.endings == [Ending.COMPLETE]
+
+
+async def test_what_is_cut_at_the_end_is_closed_as_what_it_was(rig: StartRig) -> None:
+    async def never(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+        writer.close()
+
+    server = await asyncio.start_server(never, "127.0.0.1", 0)
+    async with rig(answering=answering(b"")) as r, await r.tunnel() as asked, await r.tunnel() as connecting:
+        assert r.front is not None
+        asked.send(request(body=b"asked"))
+        await r.until(lambda: r.upstream.seen)
+        lead_to(server.sockets[0].getsockname()[1])
+        connecting.send(request(body=b"connecting"))
+        await r.until(lambda: len(r.line.heads) == 2)
+        r.front.service.cut_all()
+
+        await r.until(lambda: len(r.line.closed) == 2)
+        assert dict(r.line.closed) == {"req_1": Ending.STOPPED, "req_2": Ending.NOT_SENT}
+        assert r.front.service.busy() == 0
+    server.close()
+
+
+async def test_a_conversation_that_is_over_as_it_begins_is_complete(rig: StartRig) -> None:
+    text = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n\x88\x02\x03\xe8"
+    async with rig(answering=answering(text)) as r, await r.tunnel() as wire:
+        wire.send(
+            b"GET /v1/x HTTP/1.1\r\nhost: api.openai.com\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x81\x00"
+        )
+        assert (await wire.read_head())[0] == 101
+        assert await wire.read_to_end() == b"\x88\x02\x03\xe8"
+        assert r.line.endings == [Ending.COMPLETE]

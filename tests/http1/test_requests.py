@@ -167,3 +167,18 @@ def test_any_bytes_end_in_requests_or_a_fault(chunks: list[bytes]) -> None:
     reader = read(*chunks)
     reader.resume()
     assert status_of(reader) in (None, 400, 413, 431, 501)
+
+
+def test_trailers_without_end_are_refused() -> None:
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    many = read(head, *[b"x-%05d: %b\r\n" % (n, b"v" * 1000) for n in range(300)])
+    one = read(head, b"x: ", *[b"v" * 1000] * 300)
+
+    assert (status_of(many), status_of(one)) == (431, 431)
+
+
+def test_what_follows_a_request_for_an_upgrade_is_kept_up_to_a_limit() -> None:
+    reader = read(WEBSOCKET, b"x" * HEAD_BYTES_MAX)
+    assert not reader.is_full
+    reader.feed(b"x")
+    assert reader.is_full
