@@ -11,12 +11,23 @@ from zoneinfo import ZoneInfo
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from lava_proxy.core.entities import Grant, GrantSource, GrantStatus, Hold, HoldState, RateType, Tier, TierUnit
+from lava_proxy.core.entities import (
+    Grant,
+    GrantSource,
+    GrantStatus,
+    Hold,
+    HoldState,
+    RateType,
+    RequestRecord,
+    Tier,
+    TierUnit,
+)
 from lava_proxy.core.errors import InsufficientCredits
+from lava_proxy.core.ids import EventId, TransactionId
 from lava_proxy.core.instants import to_datetime
 from lava_proxy.core.meter_options import MeterOptions
-from lava_proxy.core.ports import Decision, RequestFilter
-from lava_proxy.core.settlement import Stamp, load_holding, orphan
+from lava_proxy.core.ports import Decision, IdSource, RequestFilter
+from lava_proxy.core.settlement import Holding, Stamp, load_holding, orphan
 from lava_proxy.services.credits import GrantTerms
 from lava_proxy.services.exchange import Call, Forward
 from lava_proxy.services.meters import MeterTerms
@@ -24,8 +35,8 @@ from lava_proxy.services.reports import Report, ReportKind
 from lava_proxy.services.usage_records import UsageReported
 from lava_proxy.store import MemoryLedger
 from lava_proxy.wiring import House
-from tests.billing.conftest import ME, Shop, usd
-from tests.billing.test_money_machine import HOUR_US, MoneyMachine, customers, run
+from tests.billing.conftest import ME, Shop, at, usd
+from tests.billing.test_money_machine import CUSTOMERS, HOUR_US, MoneyMachine, customers, run
 
 ZONES = ("UTC", "Asia/Kathmandu", "America/New_York")
 SOLD = ("cycle", "bundle", "top_up")
@@ -156,6 +167,9 @@ class ReportMachine(MoneyMachine):
             ),
             by=ME,
         )
+        for name in CUSTOMERS:  # with credit that is soon used up, so that much is overage
+            self.shop.start(name, "Small")
+            self.shop.spend(name, "9")
 
     @rule(
         customer=customers,
@@ -212,17 +226,7 @@ class ReportMachine(MoneyMachine):
         holds = [h for h in self.house.ledger.books().rows(Hold) if h.state is HoldState.IN_FLIGHT]
         if not holds:
             return
-        hold = holds[index % len(holds)]
-        stamp = Stamp(
-            now_us=self.clock.at_us,
-            transaction_id=self.ids.new("txn"),  # type: ignore[arg-type]
-            event_id=self.ids.new("evt"),  # type: ignore[arg-type]
-        )
-
-        def decide(holding: Any) -> Decision[Any]:
-            return orphan(holding, stamp)
-
-        self.house.ledger.transact(lambda rows: load_holding(rows, hold.hold_id), decide).result()
+        resolve_as_orphan(self.house, holds[index % len(holds)], now_us=self.clock.at_us, ids=self.ids)
 
     @rule(
         customer=st.none() | customers,
@@ -308,3 +312,55 @@ def test_overage_sums_that_were_changed_are_found_and_made_anew(shop: Shop, tmp_
     assert kept.startswith("kept is overage_nanos 6000000001 ")
     shop.house.ledger.rebuild_rollups()
     assert shop.house.ledger.books().rollup_faults(limit=9) == ()
+
+
+def in_overage(shop: Shop) -> None:
+    """acme has spent the $1.00 of its plan, and may go on."""
+    shop.plan("Metered", "1.00", overage_cap_nanos=usd("100"))
+    shop.customer("acme")
+    shop.start("acme", "Metered")
+    shop.spend("acme", "1")
+
+
+def test_overage_counts_at_the_hold_of_its_call_to_the_microsecond(shop: Shop) -> None:
+    in_overage(shop)
+    shop.clock.at_us = at("2026-01-10T23:59:59")
+    call = shop.begin("acme", "7")
+    shop.clock.at_us = at("2026-01-11T10:00:00")
+    shop.end(call)
+    for by in ("day", "hour"):
+        check_revenue(shop.house, RequestFilter(), by, "UTC")
+    (record,) = shop.house.ledger.books().requests(RequestFilter(since_us=at("2026-01-10"))).items
+    held_us = record.created_us
+    for since_us, until_us in ((held_us, None), (held_us + 1, None), (None, held_us), (None, held_us + 1)):
+        check_revenue(shop.house, RequestFilter(since_us=since_us, until_us=until_us), "hour", "UTC")
+    report = shop.house.reports.report(ReportKind.REVENUE, RequestFilter(), by="day")
+    overage = {line[0]: cells(report, line)["overage"] for line in report.rows}
+    assert {day: nanos for day, nanos in overage.items() if nanos} == {"2026-01-10": usd("7")}
+
+
+def test_overage_that_is_paid_back_is_none(shop: Shop) -> None:
+    in_overage(shop)
+    call = shop.begin("acme", "7")
+    (hold,) = shop.house.ledger.books().holds(open_only=True).items
+    resolve_as_orphan(shop.house, hold, now_us=shop.clock.now_us(), ids=shop.house.ids)
+    report = shop.house.reports.report(ReportKind.REVENUE, RequestFilter())
+    assert cells(report, report.total, skip=1)["overage"] == usd("7")
+    shop.house.holds.void(hold.hold_id, by=ME, reason="never sent", force=True)
+    report = shop.house.reports.report(ReportKind.REVENUE, RequestFilter())
+    assert cells(report, report.total, skip=1)["overage"] == 0
+    check_revenue(shop.house, RequestFilter(), "day", "UTC")
+    shop.end(call)
+
+
+def resolve_as_orphan(house: House, hold: Hold, *, now_us: int, ids: IdSource) -> None:
+    """As the sweep does where the call's process died."""
+    stamp = Stamp(
+        now_us=now_us, transaction_id=TransactionId(ids.new("txn")), event_id=EventId(ids.new("evt")), actor="sweep"
+    )
+
+    def decide(holding: Holding | None) -> Decision[RequestRecord | None]:
+        assert holding is not None
+        return orphan(holding, stamp)
+
+    house.ledger.transact(lambda rows: load_holding(rows, hold.hold_id), decide).result()
