@@ -13,7 +13,7 @@ charged too little             free credit, overage, then debt, as with any char
 A call that comes to the same figures is not touched, so that doing it again does nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from msgspec import Struct
@@ -80,6 +80,10 @@ PRICE_FLAGS = frozenset(
 _HALF = Fraction(1, 2)
 
 
+class NotReturned(Exception):
+    """Of the grants that were given, none takes what goes back: all of the customer's are needed."""
+
+
 class PricedAgain(Struct, frozen=True, kw_only=True):
     """What a call comes to now. ``cost`` is exact nanos."""
 
@@ -125,11 +129,15 @@ def can_be_repriced(holding: Holding) -> bool:
 def reprice(
     holding: Holding, again: PricedAgain, paid: Paid, others: tuple[Grant, ...], stamp: Stamp
 ) -> Decision[Correction]:
-    """Bring a settled call to what it comes to now. ``others``: all of the customer's grants, spent ones too."""
+    """Bring a settled call to what it comes to now. ``others``: spent grants of the customer that paid, or all of them.
+
+    Raises:
+        NotReturned: what was charged too much does not fit into ``others``.
+    """
     record = holding.record
     assert record is not None and can_be_repriced(holding), holding.hold
     assert paid.reprices == record.reprices, (paid, record)
-    if _is_same(record, again):
+    if is_same(record, again):
         return Decision(result=Correction(record_before=record, record=record))
     cost_nanos, counter = _new_cost(record, again, holding.counter)
     holding = replace(holding, counter=counter)
@@ -151,13 +159,11 @@ def reprice(
         *_counters(holding, charge),
     )
     cost = cost_postings(holding.hold, (cost_nanos or 0) - (record.cost_nanos or 0))
-    correction = Correction(
-        record_before=record, record=after, is_charge_kept=charge is None and holding.hold.billed
-    )
+    correction = Correction(record_before=record, record=after, is_charge_kept=charge is None and holding.hold.billed)
     return _written(holding, correction, stamp, (*returned, *drawn, *cost), rows)
 
 
-def paid_by(transactions: list[Transaction], reprices: int) -> Paid:
+def paid_by(transactions: Sequence[Transaction], reprices: int) -> Paid:
     """Who paid a call, from its transactions in their order."""
     net: dict[str, int] = {}
     for posting in (p for t in transactions for p in t.postings):
@@ -175,7 +181,8 @@ def _payer(account: str) -> str:
     return account.rpartition(":")[0] if account.startswith("grant:") else account
 
 
-def _is_same(record: RequestRecord, again: PricedAgain) -> bool:
+def is_same(record: RequestRecord, again: PricedAgain) -> bool:
+    """Whether the call comes to the figures that it has."""
     return (
         record.cost_nanos is not None
         and again.cost == again.cost_before
@@ -270,9 +277,7 @@ def _difference(holding: Holding, record: RequestRecord, old: Charge, new: Charg
     exact = new.nanos + new.counter.charge_carry - old.nanos - old.counter.charge_carry
     nanos, carry = _moved(record.charge_nanos, exact, holding.counter.charge_carry)
     units = new.counter.count_micros - old.counter.count_micros
-    counter = replace(
-        holding.counter, count_micros=holding.counter.count_micros + units, charge_carry=carry
-    )
+    counter = replace(holding.counter, count_micros=holding.counter.count_micros + units, charge_carry=carry)
     free = _free_of(new) - _free_of(old)
     allowance = holding.allowance
     if allowance is not None and free:
@@ -326,7 +331,8 @@ class _Wallets:
         for grant_id in sorted(self.grants, reverse=True):
             part, moved = self._to_grant(grant_id, left, now_us)
             left, postings = left - part, postings + moved
-        assert not left, (self._hold, amount_nanos, paid)
+        if left:
+            raise NotReturned(self._hold.request_id)
         return postings
 
     def _return_to(self, account: str, amount_nanos: int, now_us: int) -> tuple[int, tuple[Posting, ...]]:
@@ -431,9 +437,11 @@ __all__ = [
     "REPRICED",
     "REPRICE_EVENT",
     "Correction",
+    "NotReturned",
     "Paid",
     "PricedAgain",
     "can_be_repriced",
+    "is_same",
     "paid_by",
     "reprice",
 ]

@@ -312,7 +312,12 @@ def _resolve(
         replace(hold, state=resolution.state, resolved_us=stamp.now_us),
     )
     return _written(
-        holding, resolution, stamp, record, (*postings, *beyond, *more, *cost_postings(hold, resolution.cost_nanos or 0)), rows
+        holding,
+        resolution,
+        stamp,
+        record,
+        (*postings, *beyond, *more, *cost_postings(hold, resolution.cost_nanos or 0)),
+        rows,
     )
 
 

@@ -296,6 +296,8 @@ class MeteredCall:
             response_id=reading.response_id if reading else None,
             dialect_version=plan.dialect.version,
             raw_usage=reading.raw_usage if reading else (),
+            service_tier=(reading.service_tier if reading else None) or plan.facts.service_tier or "",
+            billed=reading.billed if reading and usage is reading.usage else None,
             text_characters=characters or None,
             unit_prices=priced.unit_prices if priced else "",
             price_source=priced.source if priced else "",

@@ -95,7 +95,10 @@ def _decode_billed(text: str) -> Usage | None:
     if not text:
         return None
     quantities = from_json(text)
-    return Usage(**{unit: Decimal(n) if unit in _DECIMALS else n for unit, n in quantities.items()})
+    for column in _DECIMALS:
+        if column in quantities:
+            quantities[column] = Decimal(quantities[column])
+    return Usage(**quantities)
 
 
 def _encode_breakdown(lines: tuple[BreakdownLine, ...]) -> str:
