@@ -42,6 +42,7 @@ from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.core.wallet import is_open, pay_debt, resolve_allocations, spend_free
 
+SUBSCRIPTION = "subscription"
 _OPEN = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 
 
@@ -74,6 +75,17 @@ class Measured(Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     latency_us: int | None = None
     first_byte_us: int | None = None
+
+
+def by_subscription(measured: Measured) -> Measured:
+    """The same call where its login costs no API money: its cost is 0, and what it would have been stands beside."""
+    return replace(
+        measured,
+        cost=Fraction(0),
+        cost_basis=SUBSCRIPTION,
+        list_cost=measured.cost,
+        flags=tuple(flag for flag in measured.flags if flag != "unpriced"),
+    )
 
 
 class Stamp(Struct, frozen=True, kw_only=True):
@@ -231,7 +243,7 @@ def rate_measured(holding: Holding, measured: Measured) -> tuple[Charge, int | N
         cost_nanos, carry = round_with_carry(measured.cost, counter.cost_carry)
         if carry != counter.cost_carry:
             counter = replace(counter, cost_carry=carry)
-    if not hold.billed:
+    if not hold.billed or measured.cost_basis == SUBSCRIPTION:
         return Charge(nanos=0, breakdown=(), counter=counter), cost_nanos, counter, ()
     if version.options is not None:
         charge, flags = _rated_with_options(holding, measured, counter)

@@ -8,6 +8,7 @@ of day (it knows neither weekdays nor a first day).
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -156,12 +157,11 @@ def _read(file: Path) -> list[Provider]:
     Raises:
         InvalidInput: it is no such file.
     """
-    from genai_prices.types import _providers_schema
+    from genai_prices.types import _providers_from_raw  # what its own update goes through
 
     try:
-        read = file.read_bytes()
-        return _providers_schema.validate_json(read)
-    except (OSError, ValueError) as error:
+        return _providers_from_raw(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it is no data.json of genai-prices"
         raise InvalidInput(f"book: {file} cannot be read: {said}", field="book") from error
 
