@@ -405,15 +405,12 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     price_source: str = ""
     price_date: str = ""
     cost_basis: str = "metered"
-    """``metered``, or ``subscription``: the call went by a coding tool's login and cost no API money."""
+    """``metered``, or ``subscription``: it cost no API money, and ``list_nanos`` tells what it would have cost."""
     list_nanos: int | None = None
-    """Of a call by subscription: what it would have cost by the list. In no sum of cost, charge or margin."""
     service_tier: str = ""
-    """As it was asked of the price book; empty is the standard."""
     billed: Usage | None = None
     """What the provider charges, where it said so and that is not what was consumed."""
     reprices: int = 0
-    """How often it was corrected by `lava reprice`."""
     flags: tuple[str, ...] = ()
     """estimated, unpriced, unknown, orphaned, aborted, late, over_hold, malformed_body …"""
     latency_us: int | None = None

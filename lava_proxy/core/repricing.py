@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.billing import Terms
 from lava_proxy.core.budgets import corrected
+from lava_proxy.core.changes import changed_grants, changed_terms, changed_wallet
 from lava_proxy.core.entities import (
     BreakdownLine,
     Budget,
@@ -51,9 +52,6 @@ from lava_proxy.core.settlement import (
     Holding,
     Measured,
     Stamp,
-    changed_grants,
-    changed_terms,
-    changed_wallet,
     cost_postings,
     draw_beyond,
     rate_measured,
@@ -154,7 +152,9 @@ def reprice(
     rows: tuple[Entity, ...] = (
         *changed_grants(holding.grants, wallets.grants),
         *changed_wallet(holding.wallet, wallet),
-        *changed_terms(holding, terms, wallets.grants, wallet, stamp.now_us),
+        *changed_terms(
+            holding.terms, terms, wallets.grants, wallet, meter_id=holding.hold.meter_id, now_us=stamp.now_us
+        ),
         *_budgets(holding, record, after),
         *_counters(holding, charge),
     )

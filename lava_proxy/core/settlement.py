@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.billing import Terms
 from lava_proxy.core.budgets import corrected, released, spent_on
+from lava_proxy.core.changes import changed_grants, changed_terms, changed_wallet
 from lava_proxy.core.entities import (
     Budget,
     BudgetAllocation,
@@ -35,7 +36,7 @@ from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_half_up, round_with_carry
 from lava_proxy.core.option_rating import Consumed, charge_usage
 from lava_proxy.core.option_terms import terms_of
-from lava_proxy.core.overage import noticed, release_overage, room_nanos, use_overage
+from lava_proxy.core.overage import release_overage, room_nanos, use_overage
 from lava_proxy.core.periods import counter_cycle, load_allowance
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
@@ -317,7 +318,7 @@ def _resolve(
     rows: tuple[Entity, ...] = (
         *changed_grants(holding.grants, grants),
         *changed_wallet(holding.wallet, wallet),
-        *changed_terms(holding, terms, grants, wallet, stamp.now_us),
+        *changed_terms(holding.terms, terms, grants, wallet, meter_id=holding.hold.meter_id, now_us=stamp.now_us),
         *_release_budgets(holding, resolution),
         *_release_allowance(holding, resolution),
         *extra,
@@ -353,7 +354,7 @@ def _correct(
     rows: tuple[Entity, ...] = (
         *changed_grants(holding.grants, grants),
         *changed_wallet(holding.wallet, wallet),
-        *changed_terms(holding, terms, grants, wallet, stamp.now_us),
+        *changed_terms(holding.terms, terms, grants, wallet, meter_id=holding.hold.meter_id, now_us=stamp.now_us),
         *_correct_budgets(holding, before, resolution),
         *extra,
         replace(holding.hold, state=resolution.state, resolved_us=stamp.now_us),
@@ -509,25 +510,6 @@ def _written(
         created_us=stamp.now_us,
     )
     return Decision(result=record, transactions=(transaction,), rows=(*rows, record, event))
-
-
-def changed_grants(before: tuple[Grant, ...], after: dict[GrantId, Grant]) -> tuple[Grant, ...]:
-    return tuple(after[g.grant_id] for g in before if after[g.grant_id] is not g)
-
-
-def changed_wallet(before: Wallet | None, after: Wallet | None) -> tuple[Wallet, ...]:
-    if after is None or after == before or (before is None and not after.debt_nanos):
-        return ()
-    return (after,)
-
-
-def changed_terms(
-    holding: Holding, terms: Terms | None, grants: dict[GrantId, Grant], wallet: Wallet | None, now_us: int
-) -> tuple[Terms, ...]:
-    if terms is None:
-        return ()
-    after = noticed(terms, grants.values(), wallet, meter_id=holding.hold.meter_id, now_us=now_us)
-    return () if after is None or after == holding.terms else (after,)
 
 
 def _flagged(measured: Measured, flags: tuple[str, ...]) -> Measured:

@@ -7,11 +7,13 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from lava_proxy.core.entities import RequestRecord
 from lava_proxy.core.errors import LavaError
 from lava_proxy.core.pricing import PROVIDER_SOURCE, Cost, PriceSheet, Rate, cost_of, rate
 from lava_proxy.core.repricing import PricedAgain
-from lava_proxy.core.usage import Reading, RequestFacts
+from lava_proxy.core.usage import UNITS, Reading, RequestFacts, Usage
 from lava_proxy.dialects.base import Dialect
 from lava_proxy.prices import PriceBook
 from lava_proxy.providers import Match, ProviderIndex
@@ -156,19 +158,30 @@ def read_usage_objects(dialect: Dialect, record: RequestRecord) -> Reading | Non
         return None
     kind = _KINDS[dialect.name]
     objects = [json.loads(text) for text in record.raw_usage]
-    if dialect.name == "anthropic_messages" and len(objects) > 1:
-        body, content_type = _anthropic_stream(objects), "text/event-stream"
+    if dialect.name == "openai_responses":
+        tools = {"tool_usage": objects[1]} if len(objects) > 1 else {}
+        body, content_type = json.dumps({**kind, key: objects[0], **tools}).encode(), "application/json"
     elif len(objects) == 1:
         body, content_type = json.dumps({**kind, key: objects[0]}).encode(), "application/json"
+    elif dialect.name == "anthropic_messages":
+        body, content_type = _anthropic_stream(objects), "text/event-stream"
     else:
-        return None
+        body, content_type = _stream([{**kind, key: each} for each in objects]), "text/event-stream"
     reader = dialect.reader(
         record.request.op, content_type=content_type, content_encoding="", facts=_NO_FACTS, take_out_usage=False
     )
     reader.feed(body)
     reader.finish()
     reading = reader.reading()
-    return None if reading.usage.is_empty() else reading
+    if reading.usage.is_empty():
+        return None
+    return replace(reading, usage=_with_the_rest(reading.usage, record.usage))
+
+
+def _with_the_rest(tokens: Usage, read_then: Usage) -> Usage:
+    """Searches, images and the like are told elsewhere in an answer: they stay as they were read."""
+    rest = {unit: getattr(read_then, unit) for unit in UNITS if not unit.endswith("_tokens")}
+    return replace(tokens, **{unit: count for unit, count in rest.items() if getattr(tokens, unit) is None})
 
 
 def exact_cost_of(record: RequestRecord) -> Fraction | None:
@@ -209,6 +222,10 @@ def _rate_of(line: dict[str, Any]) -> Rate:
     above = line.get("above_input_tokens", {})
     steps = [(int(tokens), Decimal(usd)) for tokens, usd in above.items()]
     return rate(Decimal(line["usd"]), per=int(line["per"]), steps=steps, minimum=int(line.get("minimum", 0)))
+
+
+def _stream(chunks: list[dict[str, Any]]) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks)
 
 
 def _anthropic_stream(objects: list[dict[str, Any]]) -> bytes:

@@ -44,6 +44,8 @@ WRITES = {
     "budgets set",
     "budgets delete",
     "usage record",
+    "prices set",
+    "prices unset",
     "plans create",
     "plans update",
     "plans archive",
