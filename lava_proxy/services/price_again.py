@@ -51,6 +51,8 @@ _KINDS: Mapping[str, Mapping[str, Any]] = {
     "anthropic_messages": {"type": "message", "stop_reason": "end_turn", "content": []},
     "gemini_generate": {"candidates": [{"finishReason": "STOP"}]},
 }
+REREAD = frozenset(_BODIES)
+"""Wire formats whose stored usage objects can be read again."""
 _NO_FACTS = RequestFacts(model=None, is_stream=False, input_text_characters=0, input_text_bytes=0)
 
 
@@ -238,4 +240,4 @@ def _anthropic_stream(objects: list[dict[str, Any]]) -> bytes:
     return b"".join(b"event: %b\ndata: %b\n\n" % (str(e["type"]).encode(), json.dumps(e).encode()) for e in events)
 
 
-__all__ = ["REASONS", "PriceAgain", "exact_cost_of", "read_usage_objects", "sheet_of"]
+__all__ = ["REASONS", "REREAD", "PriceAgain", "exact_cost_of", "read_usage_objects", "sheet_of"]
