@@ -1,6 +1,7 @@
 """The operator's own prices: dated, taken up by those who hold the book, and ended without being forgotten."""
 
 import json
+import time
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -132,3 +133,20 @@ def test_another_release_of_the_book_is_read_from_its_file(house: House, tmp_pat
     file.write_text("{")
     with pytest.raises(InvalidInput, match="book"):
         input_usd(load_price_book(genai_file=file), AT)
+
+
+def test_a_running_proxy_takes_a_price_up_by_itself(
+    own: PriceOverrides, house: House, price_book: PriceBook, traffic: Traffic
+) -> None:
+    house.prices = price_book.with_overrides(())
+    upkeep = house.upkeep(traffic.registered.instance.instance_id, traffic.line)
+    upkeep.start()
+    try:
+        set_input(own, "7", AT)
+        for _ in range(200):
+            if input_usd(house.prices, AT) == 7:
+                break
+            time.sleep(0.05)
+    finally:
+        upkeep.stop()
+    assert input_usd(house.prices, AT) == 7
