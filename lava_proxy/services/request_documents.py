@@ -65,6 +65,8 @@ def _pending(hold: Hold, version: MeterVersion) -> Document:
         "meter_id": hold.meter_id,
         "model_usage": _model_usage(NO_USAGE, 0, 0),
         "cost": format_amount(0),
+        "cost_basis": "metered" if hold.billed or hold.customer_id is None else "subscription",
+        "list_cost": amount(None),
         "charge": {"amount": format_amount(0), "rate_type": version.rate_type.value, "breakdown": []},
         "created_at": instant(hold.created_us),
         "usage": {},
