@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.keys import Keys
     from lava_proxy.services.meters import Meters
     from lava_proxy.services.plans import Plans
+    from lava_proxy.services.repricing import Repricing
     from lava_proxy.services.upkeep import Upkeep
 
 
@@ -72,6 +73,12 @@ class Annex:
         from lava_proxy.services.adjustments import Adjustments
 
         return Adjustments(ledger=self.ledger, clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def repricing(self) -> "Repricing":
+        from lava_proxy.services.repricing import Repricing
+
+        return Repricing(ledger=self.ledger, clock=self.clock, ids=self.ids)
 
     @cached_property
     def alert_rules(self) -> "AlertRules":

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what a command does not touch is not imported either
     from lava_proxy.services.outbox import OutboxDesk
     from lava_proxy.services.payments import Payments
     from lava_proxy.services.plans import Plans
+    from lava_proxy.services.price_overrides import PriceOverrides
     from lava_proxy.services.quotes import Quotes
     from lava_proxy.services.recovery import Recovery, Swept
     from lava_proxy.services.reports import Reports
@@ -143,9 +144,20 @@ class House(Annex):
 
     @cached_property
     def prices(self) -> "PriceBook":
+        """The book with the operator's own prices; a home that was not made yet has none."""
         from lava_proxy.prices import load_price_book
+        from lava_proxy.services.price_overrides import take_up
 
-        return load_price_book()
+        book = load_price_book()
+        if "ledger" in vars(self) or is_home(self.home):
+            take_up(self.ledger, book)
+        return book
+
+    @cached_property
+    def price_overrides(self) -> "PriceOverrides":
+        from lava_proxy.services.price_overrides import PriceOverrides
+
+        return PriceOverrides(ledger=self.ledger, clock=self.clock, book=self.prices, providers=self.providers)
 
     @cached_property
     def dialects(self) -> "Mapping[str, Dialect]":
@@ -355,9 +367,11 @@ class House(Annex):
         self, instance_id: InstanceId, calls: "Calls", spool: "Spool | None" = None, *, sweep_seconds: float = 10
     ) -> "Upkeep":
         """What a running proxy does beside serving calls; its holds of former lives are resolved by ``recover`` first."""
+        from lava_proxy.services.price_overrides import PriceWatch
         from lava_proxy.services.upkeep import Chore, Upkeep
 
         chores = [
+            Chore(name="look at prices", every_seconds=0.5, do=PriceWatch(ledger=self.ledger, book=self.prices).look),
             Chore(name="retry settlements", every_seconds=1, do=calls.retry_unsettled),
             Chore(name="sweep holds", every_seconds=sweep_seconds, do=self.recovery(instance_id, calls.is_open).sweep),
             Chore(name="expire credit", every_seconds=60, do=self.credits.expire_due),

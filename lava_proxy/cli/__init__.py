@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "export": Entry("export:app", "Requests, postings and statements as CSV, JSON lines or Parquet."),
     "apply": Entry("as_code:apply", "Bring meters, plans, budgets and alerts to what a file says."),
     "pull": Entry("as_code:pull", "Write them as such a file."),
+    "reprice": Entry("reprice:reprice", "Correct recorded calls whose price or usage was wrong."),
     "quote": Entry("quote:quote", "Tell what a call would cost and be charged."),
     "usage": Entry("usage:app", "Sum up requests by time, customer, meter, model or provider; report usage."),
     "report": Entry("report:report", "Report revenue, margin, deferred credit; by customer, model, meter, provider."),

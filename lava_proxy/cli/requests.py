@@ -245,6 +245,7 @@ def _outcome(
         *((unit, str(count)) for unit, count in usage_units(record.usage).items()),
         ("quote", money(record.quote_nanos)),
         ("cost", money(record.cost_nanos)),
+        *((("by subscription, list price", money(record.list_nanos)),) if record.cost_basis != "metered" else ()),
         ("price", " ".join(part for part in (record.price_source, record.price_date) if part)),
         ("charge", money(record.charge_nanos)),
         *lines,

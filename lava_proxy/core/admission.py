@@ -102,6 +102,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     quantities: Quantities
     cost: Fraction | None
     """The most it can cost, in nanos; ``None``: no price is known."""
+    is_charged: bool = True
+    """False for a call by subscription: it costs nothing, and nobody is charged for it."""
     quote_note: str
     policy: IdentityPolicy
     unpriced: UnpricedPolicy
@@ -230,7 +232,7 @@ def count_refusal(refusal: Refusal) -> Decision[None]:
 
 def _quoted_charge(loaded: Loaded, identity: Identity) -> "_Quoted | Denial":
     """Nanos to hold for the charge; 0 for the merchant's own calls, which are tracked and not charged."""
-    if identity.customer is None and identity.new_reference is None:
+    if not loaded.asked.is_charged or (identity.customer is None and identity.new_reference is None):
         return _NOTHING_QUOTED
     version = identity.meter.version
     asked = loaded.asked
@@ -398,7 +400,7 @@ def _hold(
         meter_rule=identity.meter.rule.value,
         cycle=loaded.cycle,
         allowance_micros=quoted.free_micros,
-        billed=customer is not None,
+        billed=customer is not None and asked.is_charged,
         amount_nanos=quoted.amount_nanos,
         cost_quote_nanos=None if asked.cost is None else round_up(asked.cost),
         grants=credit.allocations,

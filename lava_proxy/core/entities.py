@@ -375,7 +375,7 @@ class BreakdownLine(Struct, frozen=True, kw_only=True):
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
-    """One finished call. Written once, when its hold is resolved; corrections are new postings."""
+    """One finished call. Written when its hold is resolved; a correction is a new posting, and shows here as its outcome."""
 
     request_id: RequestId
     hold_id: HoldId
@@ -405,6 +405,12 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     price_source: str = ""
     price_date: str = ""
     cost_basis: str = "metered"
+    """``metered``, or ``subscription``: it cost no API money, and ``list_nanos`` tells what it would have cost."""
+    list_nanos: int | None = None
+    service_tier: str = ""
+    billed: Usage | None = None
+    """What the provider charges, where it said so and that is not what was consumed."""
+    reprices: int = 0
     flags: tuple[str, ...] = ()
     """estimated, unpriced, unknown, orphaned, aborted, late, over_hold, malformed_body …"""
     latency_us: int | None = None

@@ -215,6 +215,9 @@ class Books(Protocol):
     def journal(self, *, after: int = 0, customer_id: CustomerId | None = None) -> Iterator[JournalEntry]:
         """Entries in sequence order, each with its postings; streams, whatever the length."""
 
+    def transactions_of(self, request_id: RequestId) -> tuple[Transaction, ...]:
+        """Those of one request, in their order."""
+
     def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
         """Those about which something is to be done by then, the longest due first."""
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from lava_proxy.core.billing import Terms
 from lava_proxy.core.budgets import corrected, released, spent_on
+from lava_proxy.core.changes import changed_grants, changed_terms, changed_wallet
 from lava_proxy.core.entities import (
     Budget,
     BudgetAllocation,
@@ -32,16 +33,17 @@ from lava_proxy.core.entities import (
 from lava_proxy.core.ids import EventId, GrantId, HoldId, TransactionId
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, move, provider_account
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
-from lava_proxy.core.money import round_with_carry
+from lava_proxy.core.money import round_half_up, round_with_carry
 from lava_proxy.core.option_rating import Consumed, charge_usage
 from lava_proxy.core.option_terms import terms_of
-from lava_proxy.core.overage import noticed, release_overage, room_nanos, use_overage
+from lava_proxy.core.overage import release_overage, room_nanos, use_overage
 from lava_proxy.core.periods import counter_cycle, load_allowance
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.core.wallet import is_open, pay_debt, resolve_allocations, spend_free
 
+SUBSCRIPTION = "subscription"
 _OPEN = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 
 
@@ -58,6 +60,11 @@ class Measured(Struct, frozen=True, kw_only=True):
     response_id: str | None = None
     dialect_version: int = 0
     raw_usage: tuple[str, ...] = ()
+    service_tier: str = ""
+    billed: Usage | None = None
+    cost_basis: str = "metered"
+    list_cost: Fraction | None = None
+    """Of a call by subscription: its cost by the list, exact nanos."""
     text_characters: int | None = None
     """Characters of text in the request and the answer, as we counted them: for a meter by characters, where the
     provider counts tokens alone."""
@@ -71,6 +78,17 @@ class Measured(Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
     latency_us: int | None = None
     first_byte_us: int | None = None
+
+
+def by_subscription(measured: Measured) -> Measured:
+    """The same call where its login costs no API money: its cost is 0, and what it would have been stands beside."""
+    return replace(
+        measured,
+        cost=Fraction(0),
+        cost_basis=SUBSCRIPTION,
+        list_cost=measured.cost,
+        flags=tuple(flag for flag in measured.flags if flag != "unpriced"),
+    )
 
 
 class Stamp(Struct, frozen=True, kw_only=True):
@@ -143,7 +161,7 @@ def settle(holding: Holding, measured: Measured, stamp: Stamp) -> Decision[Reque
     state = holding.hold.state
     if state is HoldState.SETTLED or state is HoldState.VOIDED:
         return Decision(result=holding.record if state is HoldState.SETTLED else None)
-    charge, cost_nanos, counter, flags = _rated(holding, measured)
+    charge, cost_nanos, counter, flags = rate_measured(holding, measured)
     if state in _OPEN:
         measured = _flagged(measured, flags)
         resolution = _Resolution(state=HoldState.SETTLED, kind="settle", charge=charge, cost_nanos=cost_nanos)
@@ -220,7 +238,7 @@ def _no_charge(holding: Holding) -> Charge:
     return Charge(nanos=0, breakdown=(), counter=holding.counter)
 
 
-def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Counter, tuple[str, ...]]:
+def rate_measured(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Counter, tuple[str, ...]]:
     """The charge, the cost in whole nanos, the counter after both, and what is to be flagged."""
     hold, version, counter = holding.hold, holding.version, holding.counter
     cost_nanos: int | None = None
@@ -228,7 +246,7 @@ def _rated(holding: Holding, measured: Measured) -> tuple[Charge, int | None, Co
         cost_nanos, carry = round_with_carry(measured.cost, counter.cost_carry)
         if carry != counter.cost_carry:
             counter = replace(counter, cost_carry=carry)
-    if not hold.billed:
+    if not hold.billed or measured.cost_basis == SUBSCRIPTION:
         return Charge(nanos=0, breakdown=(), counter=counter), cost_nanos, counter, ()
     if version.options is not None:
         charge, flags = _rated_with_options(holding, measured, counter)
@@ -296,21 +314,26 @@ def _resolve(
     by_credit = min(covered, hold.amount_nanos - hold.overage_nanos)
     postings = resolve_allocations(grants, hold.grants, spend_nanos=by_credit, destination=REVENUE, now_us=stamp.now_us)
     beyond, terms = release_overage(holding.terms, hold, covered - by_credit)
-    more, wallet, terms, uncovered = _draw(holding, grants, terms, charge - covered, stamp.now_us)
+    more, wallet, terms, uncovered = draw_beyond(holding, grants, terms, charge - covered, stamp.now_us)
     if charge > hold.amount_nanos:
         measured = _flagged(measured, ("over_hold",))
     record = _record(holding, resolution, measured, stamp, uncovered)
     rows: tuple[Entity, ...] = (
-        *_changed(holding.grants, grants),
-        *_changed_wallet(holding.wallet, wallet),
-        *_changed_terms(holding, terms, grants, wallet, stamp.now_us),
+        *changed_grants(holding.grants, grants),
+        *changed_wallet(holding.wallet, wallet),
+        *changed_terms(holding.terms, terms, grants, wallet, meter_id=holding.hold.meter_id, now_us=stamp.now_us),
         *_release_budgets(holding, resolution),
         *_release_allowance(holding, resolution),
         *extra,
         replace(hold, state=resolution.state, resolved_us=stamp.now_us),
     )
     return _written(
-        holding, resolution, stamp, record, (*postings, *beyond, *more, *_cost(hold, resolution.cost_nanos or 0)), rows
+        holding,
+        resolution,
+        stamp,
+        record,
+        (*postings, *beyond, *more, *cost_postings(hold, resolution.cost_nanos or 0)),
+        rows,
     )
 
 
@@ -328,13 +351,13 @@ def _correct(
     if terms is not None and back_overage:
         lessened, terms = use_overage(terms, -back_overage)
         back = (*lessened, *back)
-    more, wallet, terms, uncovered = _draw(holding, grants, terms, max(difference, 0), stamp.now_us)
-    cost = _cost(holding.hold, (resolution.cost_nanos or 0) - (before.cost_nanos or 0))
+    more, wallet, terms, uncovered = draw_beyond(holding, grants, terms, max(difference, 0), stamp.now_us)
+    cost = cost_postings(holding.hold, (resolution.cost_nanos or 0) - (before.cost_nanos or 0))
     record = _record(holding, resolution, measured, stamp, uncovered)
     rows: tuple[Entity, ...] = (
-        *_changed(holding.grants, grants),
-        *_changed_wallet(holding.wallet, wallet),
-        *_changed_terms(holding, terms, grants, wallet, stamp.now_us),
+        *changed_grants(holding.grants, grants),
+        *changed_wallet(holding.wallet, wallet),
+        *changed_terms(holding.terms, terms, grants, wallet, meter_id=holding.hold.meter_id, now_us=stamp.now_us),
         *_correct_budgets(holding, before, resolution),
         *extra,
         replace(holding.hold, state=resolution.state, resolved_us=stamp.now_us),
@@ -342,7 +365,7 @@ def _correct(
     return _written(holding, resolution, stamp, record, (*back, *more, *cost), rows)
 
 
-def _draw(
+def draw_beyond(
     holding: Holding, grants: dict[GrantId, Grant], terms: Terms | None, amount_nanos: int, now_us: int
 ) -> tuple[tuple[Posting, ...], Wallet | None, Terms | None, int]:
     """Charge beyond the hold from free credit, then from overage, then as debt; and let released credit pay older debt."""
@@ -388,7 +411,7 @@ def _pay_back(grants: dict[GrantId, Grant], hold: Hold, amount_nanos: int, now_u
     return postings
 
 
-def _cost(hold: Hold, cost_nanos: int) -> tuple[Posting, ...]:
+def cost_postings(hold: Hold, cost_nanos: int) -> tuple[Posting, ...]:
     account = provider_account(hold.request.provider)
     return move(account, COST, cost_nanos) if cost_nanos >= 0 else move(COST, account, -cost_nanos)
 
@@ -399,12 +422,12 @@ def _release_budgets(holding: Holding, resolution: _Resolution) -> tuple[Budget,
     changed = []
     for budget in holding.budgets:
         allocation = allocations[budget.budget_id]
-        spent = 0 if is_void else _spent(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
+        spent = 0 if is_void else spent_of(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
         changed.append(released(budget, allocation, spent=spent))
     return tuple(changed)
 
 
-def _spent(budget: Budget, allocation: BudgetAllocation, charge_nanos: int, cost_nanos: int | None) -> int:
+def spent_of(budget: Budget, allocation: BudgetAllocation, charge_nanos: int, cost_nanos: int | None) -> int:
     return spent_on(budget.measure, allocation.amount, charge_nanos=charge_nanos, cost_nanos=cost_nanos)
 
 
@@ -415,8 +438,8 @@ def _correct_budgets(holding: Holding, before: RequestRecord, resolution: _Resol
     changed = []
     for budget in holding.budgets:
         allocation = allocations[budget.budget_id]
-        old = _spent(budget, allocation, before.charge_nanos, before.cost_nanos) if was_counted else 0
-        new = 0 if is_void else _spent(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
+        old = spent_of(budget, allocation, before.charge_nanos, before.cost_nanos) if was_counted else 0
+        new = 0 if is_void else spent_of(budget, allocation, resolution.charge.nanos, resolution.cost_nanos)
         changed.append(corrected(budget, allocation, difference=new - old))
     return tuple(changed)
 
@@ -450,6 +473,10 @@ def _record(
         unit_prices=measured.unit_prices,
         price_source=measured.price_source,
         price_date=measured.price_date,
+        cost_basis=measured.cost_basis,
+        list_nanos=None if measured.list_cost is None else round_half_up(measured.list_cost),
+        service_tier=measured.service_tier,
+        billed=measured.billed,
         flags=measured.flags,
         latency_us=measured.latency_us,
         first_byte_us=measured.first_byte_us,
@@ -486,25 +513,6 @@ def _written(
         created_us=stamp.now_us,
     )
     return Decision(result=record, transactions=(transaction,), rows=(*rows, record, event))
-
-
-def _changed(before: tuple[Grant, ...], after: dict[GrantId, Grant]) -> tuple[Grant, ...]:
-    return tuple(after[g.grant_id] for g in before if after[g.grant_id] is not g)
-
-
-def _changed_wallet(before: Wallet | None, after: Wallet | None) -> tuple[Wallet, ...]:
-    if after is None or after == before or (before is None and not after.debt_nanos):
-        return ()
-    return (after,)
-
-
-def _changed_terms(
-    holding: Holding, terms: Terms | None, grants: dict[GrantId, Grant], wallet: Wallet | None, now_us: int
-) -> tuple[Terms, ...]:
-    if terms is None:
-        return ()
-    after = noticed(terms, grants.values(), wallet, meter_id=holding.hold.meter_id, now_us=now_us)
-    return () if after is None or after == holding.terms else (after,)
 
 
 def _flagged(measured: Measured, flags: tuple[str, ...]) -> Measured:

@@ -4,7 +4,8 @@
 I1   a posting moves a positive whole amount between two accounts that may be so connected: all sums to 0
 I2   grants, debts, what is held and spent of budgets are what the journal and the holds come to
 I3   no credit account is ever below 0, no debt overpaid; at every admission credit covers what is owed
-I4   a hold is ended at most once; only an orphan, or what expired, is corrected, once
+I4   a hold is ended at most once; only an orphan, or what expired, is corrected, once; what was settled may be
+     priced again
 I5   what is taken out of a hold is what was put in; a charge above it is flagged; the uncovered is debt
 I6   every ended request has one record with the journal's charge and cost, one event per end or correction;
      a customer's calls are paid from the customer's own grants

@@ -24,11 +24,13 @@ _CORRECTIONS = {
     "void": (HoldState.VOIDED, (HoldState.ORPHANED,)),
 }
 """What a correction makes of a request, and of which ends."""
+_REPRICE = "reprice"
 _WITHOUT_GRANT = frozenset(
     {
         ("debt", REVENUE),
         ("overage", REVENUE),
         (REVENUE, "overage"),
+        (REVENUE, "debt"),
         ("funding", "overage"),
         ("sales", "money"),
         ("money", "sales"),
@@ -112,7 +114,11 @@ class JournalProof:
             if transaction.key != wanted:
                 message = f"its key is {transaction.key!r} and should be {wanted!r}"
                 self._findings.add("I7", transaction.transaction_id, message)
-        elif transaction.key in self._keys:
+            return
+        if transaction.kind == _REPRICE and not transaction.key.startswith(f"reprice:{transaction.request_id}:"):
+            message = f"its key is {transaction.key!r}, which is not of {transaction.request_id}"
+            self._findings.add("I7", transaction.transaction_id, message)
+        if transaction.key in self._keys:
             self._findings.add("I7", transaction.transaction_id, f"the key {transaction.key!r} came before")
         else:
             self._keys.add(transaction.key)
@@ -202,6 +208,8 @@ class JournalProof:
             self._end(transaction, request_id)
         elif transaction.kind in _CORRECTIONS and request_id in self._to_correct:
             self._correct(transaction, request_id)
+        elif transaction.kind == _REPRICE:
+            self._reprice(transaction, request_id)
         elif transaction.kind in _ENDS or transaction.kind in _CORRECTIONS:
             message = f"{transaction.transaction_id} is a {transaction.kind} of a request that is not held, or was ended before"
             self._findings.add("I4", request_id, message)
@@ -252,6 +260,16 @@ class JournalProof:
         self._matcher.told(request_id, STATE, STATE_CODES[state] - STATE_CODES[before])
         self._count_money(transaction, request_id)
 
+    def _reprice(self, transaction: Transaction, request_id: str) -> None:
+        """Any number of times, once it was settled; what it charges and costs is matched with its record."""
+        if request_id in self._open or request_id in self._to_correct:
+            message = f"{transaction.transaction_id} prices it again before it was settled"
+            self._findings.add("I4", request_id, message)
+        if any(p.source.endswith(":held") for p in transaction.postings):
+            message = f"{transaction.transaction_id} prices it again and takes out what was held for others"
+            self._findings.add("I5", request_id, message)
+        self._count_money(transaction, request_id)
+
     def _count_money(self, transaction: Transaction, request_id: str) -> None:
         charge = cost = uncovered = 0
         for p in transaction.postings:
@@ -259,6 +277,8 @@ class JournalProof:
             cost += p.amount_nanos * ((p.destination == COST) - (p.source == COST))
             if p.destination == REVENUE and p.source.startswith("debt:"):
                 uncovered += p.amount_nanos
+            elif p.source == REVENUE and p.destination.startswith("debt:"):
+                uncovered -= p.amount_nanos
         self._matcher.told(request_id, CHARGE, charge)
         self._matcher.told(request_id, COST_FACT, cost)
         self._matcher.told(request_id, UNCOVERED, uncovered)

@@ -28,10 +28,13 @@ from lava_proxy.core.verify_match import CHARGE, COST, EVENTS, HELD, OPEN, QUOTE
 from lava_proxy.core.verify_report import Finding, Findings
 
 REQUEST_EVENT = "request.settled"
+REPRICE_EVENT = "request.repriced"
 SWEEP_GRACE_US = 600 * 1_000_000
 """So long after its time a reserved hold must be gone where a proxy runs, which sweeps every few seconds."""
 _OPEN_STATES = (HoldState.IN_FLIGHT, HoldState.RESERVED)
 _HALF = Fraction(1, 2)
+_CORRECTED = {"late", "repriced"}
+"""Flags of calls that were brought to their figures after their hold had ended."""
 _QUANTITIES = tuple(f.name for f in fields(Usage))
 _RUN = "run:"
 _COUNTED_PARTS = ("", PART_FREE)
@@ -96,10 +99,10 @@ class RowsProof:
         amounts = (row.charge_nanos, row.cost_nanos, row.quote_nanos, row.uncovered_nanos)
         if any(type(amount) is float for amount in (*amounts, *(getattr(row.usage, name) for name in _QUANTITIES))):
             self.findings.add("I8", row.request_id, "an amount or a quantity of it is a float")
-        if row.charge_nanos > row.quote_nanos and not {"over_hold", "late"} & set(row.flags):
+        if row.charge_nanos > row.quote_nanos and not {"over_hold", *_CORRECTED} & set(row.flags):
             message = f"{row.charge_nanos} nanos were charged over a hold of {row.quote_nanos}, without a flag"
             self.findings.add("I5", row.request_id, message)
-        if row.uncovered_nanos > max(row.charge_nanos - row.quote_nanos, 0) and "late" not in row.flags:
+        if row.uncovered_nanos > max(row.charge_nanos - row.quote_nanos, 0) and not _CORRECTED & set(row.flags):
             message = f"{row.uncovered_nanos} nanos are uncovered, more than what was over the hold"
             self.findings.add("I5", row.request_id, message)
         if row.breakdown:
@@ -144,8 +147,8 @@ class RowsProof:
     def event(self, row: Event) -> None:
         """An event: each end and each correction of a request has one."""
         self.counts["events"] += 1
-        if row.kind == REQUEST_EVENT:
-            self.matcher.kept(row.key.partition(":")[2], EVENTS, 1)
+        if row.kind in (REQUEST_EVENT, REPRICE_EVENT):
+            self.matcher.kept(row.key.split(":")[1], EVENTS, 1)
 
     def grant(self, row: Grant) -> None:
         """A grant: what it keeps is what was moved."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 
 from lava_proxy.core.pricing import PriceSheet, Rate
 from lava_proxy.prices.genai import STANDARD_TIERS, GenaiPrices
@@ -46,14 +47,25 @@ class _Asked:
     region: str
 
 
+class _Overrides:
+    """The operator's own prices, compiled. Never changes: other overrides are another one of these."""
+
+    def __init__(self, overrides: Sequence[PriceOverride]) -> None:
+        self.entries = tuple((override, _sheet_of(override)) for override in overrides)
+        self.dressed = lru_cache(maxsize=_REMEMBERED_MAX)(self._dress)
+
+    def _dress(self, number: int, provider: str, model: str, tier: str) -> PriceSheet:
+        _, sheet = self.entries[number]
+        return replace(sheet, provider=provider, model=model, flags=_tier_flags(tier))
+
+
 class PriceBook:
-    """Operator's overrides, then our rows, then genai-prices. Never changes; safe for any thread."""
+    """Operator's overrides, then our rows, then genai-prices. Safe for any thread; only its overrides can be exchanged."""
 
     def __init__(self, *, rows: Rows, genai: GenaiPrices, overrides: Sequence[PriceOverride] = ()) -> None:
         self._rows, self._genai = rows, genai
-        self._overrides = tuple((override, _sheet_of(override)) for override in overrides)
+        self._overrides = _Overrides(overrides)
         self._compiled = lru_cache(maxsize=_REMEMBERED_MAX)(self._compile)
-        self._dressed = lru_cache(maxsize=_REMEMBERED_MAX)(self._dress)
 
     def sheet(
         self,
@@ -74,7 +86,7 @@ class PriceBook:
             region: where the provider computed it, if it was asked to; ``None`` is anywhere.
         """
         tier = "batch" if batch else service_tier or ""
-        if self._overrides:
+        if self._overrides.entries:
             sheet = self._overridden(provider, model, at_us, tier)
             if sheet is not None:
                 return sheet
@@ -83,6 +95,19 @@ class PriceBook:
     def with_overrides(self, overrides: Sequence[PriceOverride]) -> "PriceBook":
         """The same book with these overrides in place of its own."""
         return PriceBook(rows=self._rows, genai=self._genai, overrides=overrides)
+
+    def override(self, overrides: Sequence[PriceOverride]) -> None:
+        """Put these overrides in the place of its own, for everybody who holds this book, from the next question on."""
+        self._overrides = _Overrides(overrides)
+
+    @property
+    def overrides(self) -> tuple[PriceOverride, ...]:
+        """The operator's own prices."""
+        return tuple(override for override, _ in self._overrides.entries)
+
+    def names(self, provider: tuple[str, ...]) -> tuple[str, ...]:
+        """The models of a provider, by the names that requests use."""
+        return tuple(self._known(provider))
 
     def warm(self) -> None:
         """Load what is slow to load, before the first call needs it."""
@@ -122,7 +147,7 @@ class PriceBook:
         known: list[str] = []
         for book, _, name in (full.partition(":") for full in names):
             if book == OWN:
-                mine = (override for override, _ in self._overrides if override.provider in (name, "*"))
+                mine = (override for override, _ in self._overrides.entries if override.provider in (name, "*"))
                 known += [override.model.lower() for override in mine if "*" not in override.model]
                 known += self._rows.names(name)
             elif book == GENAI:
@@ -149,19 +174,15 @@ class PriceBook:
 
     def _overridden(self, names: tuple[str, ...], model: str, at_us: int, tier: str) -> PriceSheet | None:
         """The operator's own price, to the microsecond. It is what they say in any region."""
-        name, asked = _own(names), normal_model(model)
+        name, asked, own = _own(names), normal_model(model), self._overrides
         holding = [
             number
-            for number, (override, _) in enumerate(self._overrides)
+            for number, (override, _) in enumerate(own.entries)
             if override.provider in (name, "*") and fits(override.model, asked) and override.holds(at_us)
         ]
         if not holding:
             return None
-        return self._dressed(max(holding, key=lambda number: self._overrides[number][0].start_us), name, asked, tier)
-
-    def _dress(self, number: int, provider: str, model: str, tier: str) -> PriceSheet:
-        _, sheet = self._overrides[number]
-        return replace(sheet, provider=provider, model=model, flags=_tier_flags(tier))
+        return own.dressed(max(holding, key=lambda number: own.entries[number][0].start_us), name, asked, tier)
 
     def _from_rows(self, asked: _Asked, provider: str, own: str, depth: int) -> PriceSheet | None:
         row = self._rows.find(provider, asked.model, asked.slot)
@@ -210,9 +231,12 @@ class PriceBook:
         return replace(sheet, rates={unit: _lifted(unit, rate, factor) for unit, rate in sheet.rates.items()})
 
 
-def load_price_book(overrides: Sequence[PriceOverride] = ()) -> PriceBook:
-    """The price book with the operator's ``overrides``. Quick: what is slow waits for the first question, or ``warm``."""
-    return PriceBook(rows=load_rows(), genai=GenaiPrices(), overrides=overrides)
+def load_price_book(overrides: Sequence[PriceOverride] = (), *, genai_file: Path | None = None) -> PriceBook:
+    """The price book with the operator's ``overrides``. Quick: what is slow waits for the first question, or ``warm``.
+
+    ``genai_file``: other data of genai-prices than those of the installed package: its ``data.json`` of any release.
+    """
+    return PriceBook(rows=load_rows(), genai=GenaiPrices(genai_file), overrides=overrides)
 
 
 def _own(names: tuple[str, ...]) -> str:

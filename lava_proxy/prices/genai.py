@@ -8,6 +8,7 @@ of day (it knows neither weekdays nor a first day).
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lava_proxy.core.errors import InvalidInput
 from lava_proxy.core.pricing import Rate, rate
 from lava_proxy.prices.names import spellings
 
@@ -68,13 +71,15 @@ class Found(Struct, frozen=True, kw_only=True):
 class GenaiPrices:
     """The bundled prices. Only reads them; safe for any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
+        """``file``: the ``data.json`` of another release, in the place of the installed one's data."""
+        self._file = file
         self._lock = threading.Lock()
         self._all: list[Provider] = []
 
     @cached_property
     def version(self) -> str:
-        return version("genai-prices")
+        return version("genai-prices") if self._file is None else self._file.name
 
     def warm(self) -> None:
         """Import the package now."""
@@ -116,9 +121,7 @@ class GenaiPrices:
     def _loaded(self) -> list[Provider]:
         if not self._all:
             with self._lock:
-                from genai_prices.data import providers
-
-                self._all = providers
+                self._all = _installed() if self._file is None else _read(self._file)
         return self._all
 
     def _provider(self, provider_id: str) -> Provider | None:
@@ -141,6 +144,26 @@ class GenaiPrices:
             rates=rates,
             flags=_flags(info, name, context, at, tier, prices),
         )
+
+
+def _installed() -> list[Provider]:
+    from genai_prices.data import providers
+
+    return providers
+
+
+def _read(file: Path) -> list[Provider]:
+    """
+    Raises:
+        InvalidInput: it is no such file.
+    """
+    from genai_prices.types import _providers_from_raw  # what its own update goes through
+
+    try:
+        return _providers_from_raw(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is no data.json of genai-prices"
+        raise InvalidInput(f"book: {file} cannot be read: {said}", field="book") from error
 
 
 def _flags(

@@ -3,7 +3,7 @@
 Thousands of them live as long as the process and none can hold itself: the garbage collector need not look (``gc=False``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -144,6 +144,8 @@ class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The day when somebody last compared this file with the provider's documentation (ISO)."""
     evidence: str
     """verified: read from recorded exchanges, or from the provider's own SDK or documentation; community: second hand."""
+    subscription: tuple[str, ...] = ()
+    """How the keys begin by which calls go by a subscription and cost no API money; ``*``: all calls do."""
     sources: tuple[str, ...] = ()
     """What the file was made from."""
     aliases: tuple[str, ...] = ()
@@ -158,6 +160,19 @@ class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     def units(self) -> tuple[str, ...]:
         """Everything that it bills by."""
         return tuple(dict.fromkeys(unit for endpoint in self.endpoints for unit in endpoint.units))
+
+    def is_by_subscription(self, headers: Iterable[tuple[str, str]]) -> bool:
+        """Whether a call with these headers (names in lower case) goes by a login that costs no API money.
+
+        Every key that it shows must be such a one: nobody makes a call free by showing a login beside an API key.
+        """
+        if not self.subscription:
+            return False
+        if "*" in self.subscription:
+            return True
+        names = {slot.name for slot in self.auth}
+        keys = [value.rpartition(" ")[2] for name, value in headers if name in names]
+        return bool(keys) and all(key.startswith(self.subscription) for key in keys)
 
     @property
     def dialects(self) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def _provider(source: Source) -> Provider:
         owns_host=file.owns_host,
         dialect=file.dialect,
         auth=tuple(AuthSlot(place=slot.place, name=slot.name.lower(), scheme=slot.scheme) for slot in file.auth),
+        subscription=tuple(file.subscription),
         endpoints=tuple(_endpoint(table, source, bases) for table in file.endpoint),
         unmatched=Action(file.unmatched.action),
         prices=(f"lava:{file.id}", *file.prices),

@@ -58,6 +58,8 @@ ModelSource = Annotated[
 Unit = Annotated[str, AfterValidator(_unit)]
 Place = Annotated[str, StringConstraints(pattern=r"^(response|request|header|path|query):\S+$")]
 """Where in an exchange a value stands: ``response:usage.cost``, ``header:x-cost``, ``path:id``, ``request:text``."""
+Subscription = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.-]{4,64})$")]
+"""How the key of a call by subscription begins; ``*``: all calls are."""
 PriceName = Annotated[str, StringConstraints(pattern=r"^genai-prices:[a-z0-9_-]+$")]
 
 
@@ -137,6 +139,7 @@ class ProviderFile(_Table):
     signed: Literal["sigv4"] | None = None
     dialect: Dialect | None = None
     auth: list[AuthTable] = []
+    subscription: list[Subscription] = []
     stream: StreamTable | None = None
     model: list[ModelSource] = ["response:model", "request:model"]
     reported_cost: CostTable | None = None

@@ -24,7 +24,7 @@ from lava_proxy.services.alert_system import SystemFactsReader
 
 log = logging.getLogger(__name__)
 
-WATCHED_EVENTS = ("request.settled", "credits.granted")
+WATCHED_EVENTS = ("request.settled", "request.repriced", "credits.granted")
 WATCHED_MAX = 2000
 """So many events are looked at in one go; where more have come, the regular look will find what they changed."""
 REST_FACTOR = 20

@@ -24,6 +24,7 @@ def provider_document(provider: Provider) -> Document:
         "dialects": list(provider.dialects),
         "units": list(provider.units),
         "auth": [{"in": slot.place, "name": slot.name, "scheme": slot.scheme} for slot in provider.auth],
+        "subscription": list(provider.subscription),
         "signed": provider.signed or None,
         "unmatched": provider.unmatched.value,
         "prices": list(provider.prices),

@@ -26,6 +26,10 @@ def outcome_document(outcome: Outcome) -> str:
         "flags": outcome.flags,
         "reason": outcome.reason,
     }
+    if outcome.cost_basis != "metered":
+        listed = outcome.list_cost_nanos
+        document["cost_basis"] = outcome.cost_basis
+        document["list_cost"] = None if listed is None else format_amount(round_half_up(listed))
     if outcome.estimated is not None:
         document["estimated"] = usage_document(outcome.estimated)
     if outcome.request_id is not None:

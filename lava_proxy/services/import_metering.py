@@ -53,6 +53,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     estimated: Usage | None = None
     """What it is booked at, where the provider gave no figures."""
     cost_nanos: Fraction | None = None
+    cost_basis: str = "metered"
+    list_cost_nanos: Fraction | None = None
+    """Of a call by subscription: what it would have cost."""
     charge_nanos: int | None = None
     price_source: str = ""
     flags: tuple[str, ...] = ()
@@ -197,6 +200,8 @@ class Metering:
             model=measured.model or facts.model or path_model,
             usage=reading.usage,
             cost_nanos=measured.cost,
+            cost_basis=measured.cost_basis,
+            list_cost_nanos=measured.list_cost,
             price_source=measured.price_source,
             flags=measured.flags,
         )
@@ -255,7 +260,7 @@ def _head_of(recorded: Recorded, method: str) -> Head | None:
         host=parts.hostname,
         port=port or (443 if scheme == "https" else 80),
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-        headers=(),
+        headers=tuple((name.lower(), value) for name, value in recorded.request_headers),
     )
 
 

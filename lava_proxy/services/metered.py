@@ -17,7 +17,7 @@ from lava_proxy.core.errors import LedgerUnavailable
 from lava_proxy.core.ids import EventId, TransactionId
 from lava_proxy.core.ports import Clock, IdSource, Ledger, Rows
 from lava_proxy.core.pricing import Cost, PriceSheet, Unpriced, resolve
-from lava_proxy.core.settlement import Holding, Measured, Stamp, load_holding, settle, void
+from lava_proxy.core.settlement import Holding, Measured, Stamp, by_subscription, load_holding, settle, void
 from lava_proxy.core.usage import NO_USAGE, Reading, RequestFacts, Usage
 from lava_proxy.dialects.base import Dialect, Reader
 from lava_proxy.services.exchange import Ending, Headers
@@ -47,6 +47,8 @@ class CallPlan(Struct, frozen=True, kw_only=True):
     charge_hold_if_unpriced: bool
     charge_hold_without_usage: bool
     trust_provider_cost: bool
+    is_by_subscription: bool = False
+    """The call costs no API money: its price is kept beside."""
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -136,6 +138,8 @@ class MeteredCall:
         except Exception as error:  # noqa: BLE001 the answer goes on, whatever went wrong while metering it
             self._metering_failed("close", error)
             measured = self._unmeasured()
+            if self._plan.is_by_subscription:
+                measured = by_subscription(measured)
         transaction_id = self._desk.ids.new("txn")
         stamp = Stamp(
             now_us=self._desk.clock.now_us(),
@@ -184,6 +188,10 @@ class MeteredCall:
             log.debug("request settled", extra={"request_id": self.request_id, "charge_nanos": record.charge_nanos})
 
     def _measure(self, ending: Ending) -> Measured:
+        measured = self._as_ended(ending)
+        return by_subscription(measured) if self._plan.is_by_subscription else measured
+
+    def _as_ended(self, ending: Ending) -> Measured:
         reading = self._reader.reading() if self._reader is not None else None
         if self._is_void(ending, reading):
             return self._void(ending, reading)
@@ -299,6 +307,8 @@ class MeteredCall:
             response_id=reading.response_id if reading else None,
             dialect_version=plan.dialect.version,
             raw_usage=reading.raw_usage if reading else (),
+            service_tier=(reading.service_tier if reading else None) or plan.facts.service_tier or "",
+            billed=reading.billed if reading and usage is reading.usage else None,
             text_characters=characters or None,
             input_text_characters=plan.facts.input_text_characters if reading else None,
             unit_prices=priced.unit_prices if priced else "",
@@ -327,7 +337,7 @@ def measured_at_quote(plan: CallPlan) -> Measured:
     """What a call is booked at when nobody knows what it came to."""
     found = resolve(None, plan.price_of(None, None), plan.quote.as_usage())
     priced = found if isinstance(found, Cost) else None
-    return Measured(
+    measured = Measured(
         usage=plan.quote.as_usage(),
         cost=priced.exact_nanos if priced else None,
         charge_hold_if_unpriced=plan.charge_hold_if_unpriced,
@@ -340,3 +350,4 @@ def measured_at_quote(plan: CallPlan) -> Measured:
         price_date=priced.price_date if priced else "",
         flags=("estimated", *found.flags) if priced else ("estimated", "unpriced", *found.flags),
     )
+    return by_subscription(measured) if plan.is_by_subscription else measured

@@ -1,5 +1,7 @@
 """From a recognised request to the question for the ledger, and from its hold to the plan of the call."""
 
+from fractions import Fraction
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -38,6 +40,11 @@ class Recognised(Struct, frozen=True, kw_only=True):
         """Whether we must ask for the usage of this stream, because the caller did not."""
         return self.facts.is_stream and not self.facts.asked_for_usage and self.match.injects_usage
 
+    @property
+    def is_by_subscription(self) -> bool:
+        """Whether the call goes by the login of a coding tool or a flat plan, which costs no API money."""
+        return self.match.provider.is_by_subscription(self.head.headers)
+
 
 class Planner:
     """Knows the prices and the settings."""
@@ -62,7 +69,8 @@ class Planner:
             claims=request.said.claims,
             request=_request_head(request),
             quantities=quoted.quantities,
-            cost=quoted.cost,
+            cost=Fraction(0) if request.is_by_subscription else quoted.cost,
+            is_charged=not request.is_by_subscription,
             quote_note=quoted.note,
             policy=self._policy,
             unpriced=settings.unpriced,
@@ -91,6 +99,7 @@ class Planner:
             price_of=lambda answered, tier: self._sheet(request, answered, tier, hold.created_us),
             charge_hold_if_unpriced=settings.unpriced != "allow",
             charge_hold_without_usage=settings.no_usage == "hold",
+            is_by_subscription=request.is_by_subscription,
             trust_provider_cost=settings.trust_provider_cost,
         )
 

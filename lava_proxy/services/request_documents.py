@@ -30,6 +30,8 @@ def _finished(record: RequestRecord, version: MeterVersion) -> Document:
         "meter_id": record.meter_id,
         "model_usage": _model_usage(record.usage, record.cost_nanos or 0, _input_cost_nanos(record)),
         "cost": format_amount(record.cost_nanos or 0),
+        "cost_basis": record.cost_basis,
+        "list_cost": amount(record.list_nanos),
         "charge": {
             "amount": format_amount(record.charge_nanos),
             "rate_type": version.rate_type.value,
@@ -63,6 +65,8 @@ def _pending(hold: Hold, version: MeterVersion) -> Document:
         "meter_id": hold.meter_id,
         "model_usage": _model_usage(NO_USAGE, 0, 0),
         "cost": format_amount(0),
+        "cost_basis": "metered" if hold.billed or hold.customer_id is None else "subscription",
+        "list_cost": amount(None),
         "charge": {"amount": format_amount(0), "rate_type": version.rate_type.value, "breakdown": []},
         "created_at": instant(hold.created_us),
         "usage": {},

@@ -10,7 +10,7 @@ from lava_proxy.core.ids import MeterId
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.ports import Ledger, Page, RequestFilter, Rows
 
-RESOLUTIONS = frozenset({"settle", "void", "orphan", "expire", "late"})
+RESOLUTIONS = frozenset({"settle", "void", "orphan", "expire", "late", "reprice"})
 """The kinds of transaction that write a request's record."""
 
 

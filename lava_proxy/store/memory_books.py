@@ -20,9 +20,10 @@ from lava_proxy.core.entities import (
     Refusal,
     RequestRecord,
     RequestStatus,
+    Transaction,
 )
 from lava_proxy.core.flows import NO_FLOWS, FlowLine, flows_of, is_at_hold
-from lava_proxy.core.ids import CustomerId, RunId
+from lava_proxy.core.ids import CustomerId, RequestId, RunId
 from lava_proxy.core.ports import FlagSet, Page, RequestFilter, UsageLine
 from lava_proxy.core.rollups import FIGURES, NOTHING, bucket_of, figures_of
 from lava_proxy.store.flows import FlowRange, Moved, flow_lines
@@ -171,6 +172,10 @@ class MemoryBooks:
         rows: dict[Any, T] = self._state().rows[kind]
         for key in sorted(rows):
             yield rows[key]
+
+    def transactions_of(self, request_id: RequestId) -> tuple[Transaction, ...]:
+        """See ``core.ports.Books``."""
+        return tuple(e.transaction for e in self._state().journal if e.transaction.request_id == request_id)
 
     def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
         """See ``core.ports.Books``."""

@@ -23,6 +23,7 @@ from lava_proxy.store.schema_alerts import ALERT_TABLES
 from lava_proxy.store.schema_billing import BILLING_TABLES
 from lava_proxy.store.schema_meters import METER_STEP
 from lava_proxy.store.schema_reports import report_step
+from lava_proxy.store.schema_reprice import add_pricing_facts
 from lava_proxy.store.schema_units import add_units
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ STEPS: tuple[MigrationStep, ...] = (
     MigrationStep(name="billing", run=_billing_tables),
     MigrationStep(name="more_units", run=add_units),
     MigrationStep(name="reports", run=report_step),
+    MigrationStep(name="pricing_facts", run=add_pricing_facts),
 )
 
 

@@ -41,6 +41,7 @@ _USAGE_COLUMNS = (
     "credits",
 )
 _DECIMALS = ("input_seconds", "output_seconds", "video_seconds", "credits")
+_LATER_COLUMNS = ("list_nanos", "service_tier", "billed", "reprices")
 _NO_CELLS: Row = (None,) * len(_USAGE_COLUMNS)
 
 
@@ -78,6 +79,24 @@ def _decode_usage(cells: Cells) -> Usage:
     quantities = dict(zip(_USAGE_COLUMNS, cells, strict=True))
     for column in _DECIMALS:
         if quantities[column] is not None:
+            quantities[column] = Decimal(quantities[column])
+    return Usage(**quantities)
+
+
+def _encode_billed(billed: Usage | None) -> str:
+    """Its units by name, as text; nearly every row has none."""
+    if billed is None:
+        return ""
+    cells = zip(_USAGE_COLUMNS, _encode_usage(billed), strict=True)
+    return to_json({column: cell for column, cell in cells if cell is not None})
+
+
+def _decode_billed(text: str) -> Usage | None:
+    if not text:
+        return None
+    quantities = from_json(text)
+    for column in _DECIMALS:
+        if column in quantities:
             quantities[column] = Decimal(quantities[column])
     return Usage(**quantities)
 
@@ -140,6 +159,10 @@ def _encode_request(row: RequestRecord) -> Row:
         row.settled_us,
         *encode_head(row.request),
         *_encode_usage(row.usage),
+        row.list_nanos,
+        row.service_tier,
+        _encode_billed(row.billed),
+        row.reprices,
     )
 
 
@@ -148,6 +171,7 @@ def _decode_request(cells: Cells) -> RequestRecord:
     (http_status, response_id, dialect_version, raw_usage, quote_nanos, cost_nanos, charge_nanos) = cells[10:17]
     (uncovered_nanos, breakdown, unit_prices, price_source, price_date, cost_basis, flags) = cells[17:24]
     (latency_us, first_byte_us, created_us, settled_us) = cells[24:28]
+    list_nanos, service_tier, billed, reprices = cells[-len(_LATER_COLUMNS) :]
     return RequestRecord(
         request_id=request_id,
         hold_id=hold_id,
@@ -163,7 +187,7 @@ def _decode_request(cells: Cells) -> RequestRecord:
         http_status=http_status,
         response_id=response_id,
         dialect_version=dialect_version,
-        usage=_decode_usage(cells[38:]),
+        usage=_decode_usage(cells[38 : 38 + len(_USAGE_COLUMNS)]),
         raw_usage=list_from_json(raw_usage),
         quote_nanos=quote_nanos,
         cost_nanos=cost_nanos,
@@ -179,6 +203,10 @@ def _decode_request(cells: Cells) -> RequestRecord:
         first_byte_us=first_byte_us,
         created_us=created_us,
         settled_us=settled_us,
+        list_nanos=list_nanos,
+        service_tier=service_tier,
+        billed=_decode_billed(billed),
+        reprices=reprices,
     )
 
 
@@ -218,6 +246,7 @@ REQUESTS = Table(
         "settled_us",
         *HEAD_COLUMNS,
         *_USAGE_COLUMNS,
+        *_LATER_COLUMNS,
     ),
     encode=_encode_request,
     decode=_decode_request,

@@ -21,7 +21,7 @@ from lava_proxy.core.entities import (
     Transaction,
 )
 from lava_proxy.core.flows import FlowLine
-from lava_proxy.core.ids import CustomerId, RunId
+from lava_proxy.core.ids import CustomerId, RequestId, RunId
 from lava_proxy.core.ports import FlagSet, Page, RequestFilter, Rows, UsageLine
 from lava_proxy.store.connections import ReadPool
 from lava_proxy.store.flows import FlowRange
@@ -73,6 +73,7 @@ WITH own (sequence) AS (
 )
 SELECT sequence FROM own WHERE sequence > :after ORDER BY sequence
 """
+_SEQUENCES_OF_REQUEST = "SELECT sequence FROM transactions WHERE request_id = :request_id ORDER BY sequence"
 _ENTRIES = """
 SELECT sequence, transaction_id, kind, key, at_us, customer_id, request_id, note, actor, previous_hash, hash
 FROM transactions
@@ -249,6 +250,15 @@ class SqliteBooks:
         with self._session() as connection:
             sql = f"{select_sql(table.name, table.columns, table.derived)} ORDER BY {order_sql(table)}"
             yield from map(table.decode, connection.execute(sql))
+
+    def transactions_of(self, request_id: RequestId) -> tuple[Transaction, ...]:
+        """See ``core.ports.Books``."""
+        with self._session() as connection:
+            numbers = connection.execute(_SEQUENCES_OF_REQUEST, {"request_id": request_id}).fetchall()
+            sequences = to_json([number for (number,) in numbers])
+            postings = _postings(connection, sequences)
+            entries = connection.execute(_ENTRIES, {"sequences": sequences}).fetchall()
+            return tuple(_entry(cells, postings.get(cells[0], ())).transaction for cells in entries)
 
     def overdue[T: (Subscription, Payment)](self, kind: type[T], *, now_us: int, limit: int) -> tuple[T, ...]:
         """See ``core.ports.Books``."""

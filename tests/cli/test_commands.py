@@ -44,6 +44,8 @@ WRITES = {
     "budgets set",
     "budgets delete",
     "usage record",
+    "prices set",
+    "prices unset",
     "plans create",
     "plans update",
     "plans archive",
@@ -90,7 +92,8 @@ def test_the_commands_are_those_of_the_product() -> None:
         "requests_show requests_tail holds_list holds_void prices_show prices_search providers_list providers_show "
         "outbox_list outbox_retry alerts_create alerts_list alerts_rules alerts_test alerts_check alerts_delete "
         "destinations_create destinations_list destinations_delete backup restore resume "
-        "export_requests export_postings export_statements credits_adjust requests_dispute apply pull meters_simulate usage_record budgets_set budgets_list budgets_show budgets_delete"
+        "export_requests export_postings export_statements credits_adjust requests_dispute apply pull meters_simulate usage_record budgets_set budgets_list budgets_show budgets_delete "
+        "reprice prices_set prices_unset prices_diff prices_update"
     )
     assert {name.replace("_", " ") for name in wanted.split()} <= set(ALL)
 

@@ -315,3 +315,36 @@ def test_a_provider_file_that_is_wrong_is_found_by_validate(lava: Lava, home: Pa
     said = lava("config", "validate", "--json")
     assert (said.code, said.error["code"]) == (2, "invalid_provider_file")
     assert "mine.toml" in said.error["message"]
+
+
+def test_prices_of_your_own_and_calls_priced_again(lava: Lava, tmp_path: Path) -> None:
+    lava("init", "--mode", "test")
+    made = lava("prices", "set", "openai", "gpt-4o-mini", "--input", "0.12", "--unit", "pages=2/1000", "--json").document
+    assert made["unit_prices"] == {"input_tokens": {"usd": "0.12", "per": 1_000_000}, "pages": {"usd": "2", "per": 1000}}
+    shown = lava("prices", "show", "gpt-4o-mini", "--provider", "openai", "--json").document["data"][0]
+    assert (shown["price_source"], shown["unit_prices"]["input_tokens"]["usd"]) == ("operator", "0.12")
+    told = lava("prices", "diff", "--json").document
+    assert [own["model"] for own in told["own_prices"]] == ["gpt-4o-mini"]
+    lines = {line["unit"]: line for line in told["items"] if line["model"] == "gpt-4o-mini"}
+    assert (lines["input_tokens"]["before"], lines["input_tokens"]["change_percent"]) == ("0.15", "-20")
+    assert lava("prices", "unset", "openai", "gpt-4o-mini", "--json").document["ended"] == 1
+    assert lava("prices", "unset", "openai", "gpt-4o-mini").code == 3
+    assert lava("prices", "diff", "--json").document["items"] == []
+    assert lava("prices", "update", "--json").document["command"].startswith("pip install")
+    (tmp_path / "data.json").write_text("[1]")
+    for wrong in (
+        ("prices", "set", "openai", "m", "--input", "1e3"),
+        ("prices", "set", "openai", "m", "--input", "-1"),
+        ("prices", "set", "openai", "m", "--input", "0.0000000001"),
+        ("prices", "set", "openai", "m", "--unit", "bananas=1"),
+        ("prices", "set", "openai", "m", "--unit", "pages=1/0"),
+        ("prices", "set", "openai", "m"),
+        ("prices", "set", "openai", "m", "--input", "1", "--since", "2026-02-30"),
+        ("prices", "diff", "--book", str(tmp_path / "data.json")),
+        ("reprice",),
+        ("reprice", "--since", "yesterdayish"),
+    ):
+        assert lava(*wrong).code == 2, wrong
+    done = lava("reprice", "--since", "30d", "--dry-run", "--json").document
+    assert (done["is_preview"], done["looked_at"], done["items"]) == (True, 0, [])
+    assert lava("audit", "list", "--json").document["data"][0]["action"] == "prices.unset"

@@ -67,6 +67,7 @@ from lava_proxy.core.ids import (
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, held_account
 from lava_proxy.core.keys import new_key
 from lava_proxy.core.ports import Decision, Rows
+from lava_proxy.core.repricing import PricedAgain, can_be_repriced, paid_by, reprice
 from lava_proxy.core.settlement import Holding, Measured, Stamp, expire, load_holding, orphan, settle, void
 from lava_proxy.core.usage import Usage
 from lava_proxy.core.verify import verify
@@ -361,6 +362,46 @@ class HoldMachine(RuleBasedStateMachine):
         stamp = self.stamp()
         self.resolve(hold_id, lambda holding: again(holding, stamp))
         assert before == (len(self.journal()), self.rows(Hold)), "a second resolution wrote something"
+
+    @rule(
+        hold_id=closed,
+        tokens=st.integers(0, 20_000),
+        cost=st.fractions(min_value=0, max_value=20_000),
+    )
+    def price_it_again(self, hold_id: HoldId, tokens: int, cost: Fraction) -> None:
+        hold, stamp = self.get(Hold, hold_id), self.stamp()
+        record = self.get(RequestRecord, hold.request_id) if hold else None
+        assert hold is not None and record is not None
+        paid = paid_by([t for t in self.journal() if t.request_id == hold.request_id], record.reprices)
+        own = tuple(g for g in self.rows(Grant) if g.customer_id == hold.customer_id)
+        again = PricedAgain(
+            usage=self.measured(tokens, cost).usage,
+            billed=None,
+            dialect_version=1,
+            cost=cost,
+            cost_before=None if record.cost_nanos is None else Fraction(record.cost_nanos),
+            unit_prices="",
+            price_source="test",
+            price_date="",
+        )
+
+        def load(rows: Rows) -> Holding:
+            holding = load_holding(rows, hold_id)
+            assert holding is not None
+            return holding
+
+        def decide(holding: Holding) -> Decision[RequestRecord | None]:
+            if not can_be_repriced(holding):
+                return Decision(result=None)
+            decision = reprice(holding, again, paid, own, stamp)
+            return Decision(result=decision.result.record, transactions=decision.transactions, rows=decision.rows)
+
+        after = self.do(load, decide)
+        if after is None:
+            return
+        assert after.usage == again.usage and after.reprices - record.reprices in (0, 1)
+        if hold.customer_id is not None:
+            self.expected[hold.customer_id].requests[hold.request_id] = after.charge_nanos
 
     @rule(steps=st.integers(1, 40))
     def wait(self, steps: int) -> None:
