@@ -30,7 +30,7 @@ from lava_proxy.core.entities import (
     Transaction,
     Wallet,
 )
-from lava_proxy.core.ids import EventId, GrantId, HoldId, TransactionId
+from lava_proxy.core.ids import GrantId, HoldId
 from lava_proxy.core.journal import BREAKAGE, COST, REVENUE, debt_account, free_account, move, provider_account
 from lava_proxy.core.meters import AT_COST_ID, AT_COST_VERSION
 from lava_proxy.core.money import round_half_up, round_with_carry
@@ -40,6 +40,7 @@ from lava_proxy.core.overage import release_overage, room_nanos, use_overage
 from lava_proxy.core.periods import counter_cycle, load_allowance
 from lava_proxy.core.ports import Decision, Rows
 from lava_proxy.core.rating import MICROS, Charge, rate, units_micros_of
+from lava_proxy.core.stamps import Stamp as Stamp
 from lava_proxy.core.usage import NO_USAGE, Usage
 from lava_proxy.core.wallet import is_open, pay_debt, resolve_allocations, spend_free
 
@@ -89,16 +90,6 @@ def by_subscription(measured: Measured) -> Measured:
         list_cost=measured.cost,
         flags=tuple(flag for flag in measured.flags if flag != "unpriced"),
     )
-
-
-class Stamp(Struct, frozen=True, kw_only=True):
-    """The ids and the instant of a resolution."""
-
-    now_us: int
-    transaction_id: TransactionId
-    event_id: EventId
-    actor: str = ""
-    note: str = ""
 
 
 class Holding(Struct, frozen=True, kw_only=True):
