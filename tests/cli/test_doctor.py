@@ -12,6 +12,7 @@ from lava_proxy.cli.canaries import CANARIES, Outcome, judge, prove
 from lava_proxy.cli.checks import State
 from lava_proxy.demo.plan import Plan
 from lava_proxy.demo.provider import StandIn
+from tests.cli.test_proxy import free_port
 from tests.support.lava import Said, clean_environment, lava
 from tests.support.proxy import RunningProxy, Shop, eventually
 
@@ -36,6 +37,7 @@ def test_a_home_that_is_well_passes_every_check(proxy: RunningProxy) -> None:
 
 
 def test_a_check_that_is_not_well_always_names_a_fix(made_home: Any) -> None:
+    assert lava(made_home.home.folder, "config", "set", "port", str(free_port())).code == 0  # 8080 may be anybody's
     said = lava(made_home.home.folder, "doctor", "--json")
     assert said.code == 0, "a proxy that does not run is no failure"
     found = checks(said)
