@@ -11,7 +11,7 @@ from mitmproxy.master import Master
 from mitmproxy.options import Options
 
 from lava_proxy.addons.dispatch import Dispatch
-from lava_proxy.addons.listener import Front, Port
+from lava_proxy.addons.listener import FirstProtocol, Port
 from lava_proxy.addons.port_tls import PortTls
 
 
@@ -40,7 +40,7 @@ class Engine(Master):
         settings: EngineSettings,
         sockets: tuple[socket.socket, ...],
         addons: Iterable[object],
-        front: Front | None = None,
+        front: FirstProtocol | None = None,
     ) -> None:
         """``front``: what sees connections first, and leaves to mitmproxy those that are not its own."""
         opts = Options(confdir=str(settings.certificate_folder), mode=["regular"])

@@ -21,7 +21,7 @@ from lava_proxy.addons.handler import Handler
 _BACKLOG = 1024
 _REGULAR = mode_specs.ProxyMode.parse("regular")
 
-Front = Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol]
+FirstProtocol = Callable[[Callable[[], asyncio.Protocol]], asyncio.Protocol]
 """Makes what sees a connection first; given to make mitmproxy's own protocol, for connections that it leaves to it."""
 
 Mode = TypeVar("Mode", bound=mode_specs.ProxyMode)
@@ -89,7 +89,7 @@ class Port(Proxyserver):
         opts: options.Options,
         sockets: tuple[socket.socket, ...],
         dispatch: Dispatch,
-        front: Front | None = None,
+        front: FirstProtocol | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._master, self._options, self._dispatch = master, opts, dispatch

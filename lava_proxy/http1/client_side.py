@@ -78,7 +78,6 @@ class ClientSide(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(service.body_size_limit)
         self._transport: asyncio.Transport | None = None
-        self._is_gone = False
         self._early: list[bytes] = []
         self._server_name: str | None = None
         self._opening: Future[Forward | Refused] | None = None
@@ -134,7 +133,6 @@ class ClientSide(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 however it ended, it is gone
-        self._is_gone = True
         self._service.connections.discard(self)
         if self._opening is not None:
             opening, self._opening = self._opening, None
@@ -186,6 +184,7 @@ class ClientSide(asyncio.Protocol):
         conversation.from_provider(rest)
         if self._conversation is conversation:
             conversation.from_client(self._reader.release())
+            self.provider_is_full(is_full=False)  # what the client said ahead may have been too much to read on
 
     def _go_on(self) -> None:
         """Serve the next request, if it is here."""

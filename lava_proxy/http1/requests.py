@@ -48,6 +48,8 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._held: bytes | None = None
         self._upgrade: bytes | None = None
+        self._number = 0
+        """Of the request that is being read."""
         self._begin()
 
     @property
@@ -66,7 +68,7 @@ class RequestReader:
             return
         if self.fault is not None:
             return
-        counted = self._size
+        counted, number = self._size, self._number
         if not self._has_head:
             self._head_bytes += len(data)
         try:
@@ -75,7 +77,7 @@ class RequestReader:
             self._held = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             self._refuse(400, code="invalid_request", message=f"This is no HTTP/1.1 request: {error}.")
-        if self._has_head and self._is_chunked and self._is_begun:
+        if self._has_head and self._is_chunked and self._is_begun and number == self._number:
             self._head_bytes += max(len(data) - (self._size - counted), 0)  # sizes of chunks, and trailers
         if self._head_bytes > HEAD_BYTES_MAX + self._size:
             self._refuse(431, code="headers_too_large", message="The request's head is too large.")
@@ -95,6 +97,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self._begin()
+        self._number += 1
         self._is_begun = True
 
     def on_url(self, url: bytes) -> None:

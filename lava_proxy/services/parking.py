@@ -4,6 +4,7 @@ One thread looks after all of them, and only while there are any. Nobody's event
 that has not come to its value yet.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from lava_proxy.core.billing import Payment, PaymentStatus, Purpose, Terms
 from lava_proxy.core.identity import Denial
 from lava_proxy.core.ids import CustomerId
 from lava_proxy.core.ports import Ledger, Rows
+
+log = logging.getLogger(__name__)
 
 _LOOK_EVERY_SECONDS = 0.05
 _ON_ITS_WAY = (PaymentStatus.DUE, PaymentStatus.SENT, PaymentStatus.UNKNOWN)
@@ -98,7 +101,8 @@ class Parking[R]:
         customer_id = place.denial.customer_id
         try:
             return self._ledger.read(lambda rows: is_top_up_coming(rows, customer_id))
-        except Exception:  # noqa: BLE001 - whatever it was, the calls that wait must not wait for ever
+        except Exception:
+            log.exception("a call that waited for a top-up is let go")  # those that wait must not wait for ever
             return False
 
     def _let_go(self, place: _Place[R]) -> None:

@@ -314,3 +314,22 @@ async def test_a_conversation_that_is_over_as_it_begins_is_complete(rig: StartRi
         assert (await wire.read_head())[0] == 101
         assert await wire.read_to_end() == b"\x88\x02\x03\xe8"
         assert r.line.endings == [Ending.COMPLETE]
+
+
+async def test_a_client_that_says_much_before_its_conversation_begins_is_heard_on(rig: StartRig) -> None:
+    heard = bytearray()
+
+    async def answer(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n")
+        await writer.drain()
+        reader: asyncio.StreamReader = writer._protocol._stream_reader  # type: ignore[attr-defined]
+        while len(heard) < size:
+            heard.extend(await reader.read(1 << 16))
+
+    size = 3 << 20
+    async with rig(answering=answer) as r, await r.tunnel() as wire:
+        wire.send(b"GET /v1/x HTTP/1.1\r\nhost: api.openai.com\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        wire.send(b"\x82\x7f" + (size - 10).to_bytes(8) + bytes(size - 10))
+        assert (await wire.read_head())[0] == 101
+        await r.until(lambda: len(heard) == size)

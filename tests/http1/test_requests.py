@@ -182,3 +182,15 @@ def test_what_follows_a_request_for_an_upgrade_is_kept_up_to_a_limit() -> None:
     assert not reader.is_full
     reader.feed(b"x")
     assert reader.is_full
+
+
+def test_a_request_behind_a_large_one_in_the_same_bytes_is_no_large_head() -> None:
+    reader = RequestReader(4 * HEAD_BYTES_MAX)
+    head = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    size = 2 * HEAD_BYTES_MAX
+    reader.feed(head + b"%x\r\n" % size + bytes(size))
+    reader.feed(b"\r\n0\r\n\r\n" + head + b"1\r\na\r\n")
+    reader.feed(b"0\r\n\r\n")
+
+    assert reader.fault is None
+    assert [len(request.body) for request in reader.ready] == [size, 1]
